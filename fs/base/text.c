@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fs/base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "fs/base/check.h"
+
+void text_init(struct text *text, char *bytes, size_t capacity)
+{
+    CHECK(capacity > 0);
+    *text = (struct text){.bytes = bytes, .capacity = capacity};
+    bytes[0] = '\0';
+}
+
+void text_add(struct text *text, const char *format, ...)
+{
+    size_t room = text->capacity - text->length;
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = vsnprintf(text->bytes + text->length, room, format, arguments);
+    va_end(arguments);
+    if (wanted < 0 || (size_t)wanted >= room) {
+        text->truncated = true;
+        text->length = text->capacity - 1;
+        return;
+    }
+    text->length += (size_t)wanted;
+}
+
+void text_add_uuid(struct text *text, const uint8_t uuid[16])
+{
+    for (int i = 0; i < 16; i++)
+        text_add(text, "%s%02x", (i == 4 || i == 6 || i == 8 || i == 10) ? "-" : "", uuid[i]);
+}
+
+void text_add_size(struct text *text, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes;
+    int unit = 0;
+    while (value >= 1024 && unit < 6) {
+        value /= 1024;
+        unit++;
+    }
+    if (unit == 0)
+        text_add(text, "%llu B", (unsigned long long)bytes);
+    else
+        text_add(text, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit]);
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A bounded text builder: what every `_to_text` writes into. It never allocates and never
+// overflows; what does not fit is cut and `truncated` says so.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct text {
+    char *bytes;     // always terminated by 0
+    size_t capacity; // of `bytes`, the 0 included; at least 1
+    size_t length;
+    bool truncated;
+};
+
+void text_init(struct text *text, char *bytes, size_t capacity);
+void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// 16 bytes as a UUID in lower case.
+void text_add_uuid(struct text *text, const uint8_t uuid[16]);
+// A size in the largest binary unit that keeps three digits: 8.00 GiB.
+void text_add_size(struct text *text, uint64_t bytes);
+
+// Declares `name`, a text over `size` bytes on the stack.
+#define TEXT(name, size)                                                                           \
+    char name##_bytes[size];                                                                       \
+    struct text name;                                                                              \
+    text_init(&name, name##_bytes, sizeof(name##_bytes))

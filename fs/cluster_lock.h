@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// A lock as operations use it. Two layers in one: among the coroutines of this node a lock is a
+// fair reader-writer lock; among the nodes it is a DLM lock (SHARED = PR, EXCLUSIVE = EX) that is
+// kept after use until another node asks for it. What must happen before it goes (write-back,
+// retire, draining of passes) is in the coherence table, fs/lock_types.c.
+//
+//   acquire: local turn -> cluster mode suffices? no: request, wait for the grant -> hold
+//   callback: no new holders -> the holders end -> quiesce -> write back -> (retire) -> let go
+//
+// After a callback the waiters that were already there when the lock came are served before it goes
+// again, so each hand-over does some work.
+//
+// All functions run on the core; acquire from a coroutine.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs/base/lock_name.h"
+
+struct cluster_lock;
+struct lock_table;
+struct text;
+struct volume;
+
+enum lock_mode { LOCK_SHARED, LOCK_EXCLUSIVE };
+
+enum {
+    LOCK_TRY = 1u << 0, // -EAGAIN instead of waiting for another node or coroutine
+};
+
+struct lock_table *lock_table_new(struct volume *volume);
+void lock_table_free(struct lock_table *table);
+
+// The lock of that name, with a reference; it is made on first use. The reference keeps the object
+// in memory, not the right. Release with cluster_lock_put.
+struct cluster_lock *cluster_lock_get(struct lock_table *table, struct lock_name name);
+void cluster_lock_put(struct cluster_lock *lock);
+
+// Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); -EINTR (see cluster_lock_interrupt);
+// -ERROR_STATE_ENDED when the mount has ended. Not recursive.
+int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigned flags);
+// Ends the hold; the node keeps the right until somebody asks.
+void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode);
+
+struct lock_name cluster_lock_name(const struct cluster_lock *lock);
+// Whether this node's cached cluster mode covers `mode` (held or idle).
+bool cluster_lock_is_cached(const struct cluster_lock *lock, enum lock_mode mode);
+bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode);
+
+// A pointer of the lock's user that lives as long as the right is cached (for LOCK_INODE the
+// in-memory inode, for LOCK_AG the group's state); the type's `forget` frees it.
+void *cluster_lock_object(const struct cluster_lock *lock);
+void cluster_lock_set_object(struct cluster_lock *lock, void *object);
+
+// Asks ahead for rights that will be needed soon, in one message a peer; does not wait.
+void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
+                           enum lock_mode mode);
+
+// Gives up every cached right, dirty ones in order: at unmount. Waits.
+int lock_table_release_all(struct lock_table *table);
+
+// Wakes all waiters with `error`; later acquires answer it too. For a mount that ends.
+void lock_table_fail(struct lock_table *table, int error);
+
+// One line a lock, for `lunfs locks`.
+void lock_table_to_text(const struct lock_table *table, struct text *text);

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operation entry: what front ends ask of a volume. Each function runs in a coroutine of the
+// core, takes its locks, does its work in one transaction (or in rolling ones, if large) and lets
+// go. Results are 0 (or a count) or a negative error; error_to_errno() gives the errno for it.
+//
+// Permission checks are the kernel's (default_permissions); what stays here are the rules that need
+// the volume's state: sticky bits are checked by the kernel too, link and size limits here.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+struct volume;
+struct open_file; // a handle: one per open(2)
+
+struct attributes {
+    uint64_t inode;
+    uint64_t generation;
+    struct stat stat; // st_ino = inode, st_blocks in 512 bytes
+    struct timespec created;
+};
+
+struct credentials {
+    uid_t uid;
+    gid_t gid;
+};
+
+// Which fields of `attributes.stat` operation_set_attributes changes.
+enum {
+    SET_MODE = 1u << 0,
+    SET_UID = 1u << 1,
+    SET_GID = 1u << 2,
+    SET_SIZE = 1u << 3,
+    SET_ATIME = 1u << 4,
+    SET_MTIME = 1u << 5,
+    SET_ATIME_NOW = 1u << 6,
+    SET_MTIME_NOW = 1u << 7,
+    SET_CTIME = 1u << 8,
+    SET_KILL_SUID = 1u << 9, // drop setuid and setgid as a write or truncate does
+};
+
+// --- names -----------------------------------------------------------------------------------
+
+int operation_lookup(struct volume *volume, uint64_t parent, const char *name,
+                     struct attributes *out);
+int operation_get_attributes(struct volume *volume, uint64_t inode, struct attributes *out);
+int operation_set_attributes(struct volume *volume, uint64_t inode, const struct attributes *wanted,
+                             unsigned fields, struct attributes *out);
+// Any file type but a directory's or symlink's special needs: mode carries the type. For a device
+// node `rdev`. With `open_flags` >= 0 also opens (create + open in one step), `*file` is set.
+int operation_create(struct volume *volume, uint64_t parent, const char *name, mode_t mode,
+                     dev_t rdev, const struct credentials *who, int open_flags,
+                     struct attributes *out, struct open_file **file);
+int operation_make_directory(struct volume *volume, uint64_t parent, const char *name, mode_t mode,
+                             const struct credentials *who, struct attributes *out);
+int operation_symlink(struct volume *volume, uint64_t parent, const char *name, const char *target,
+                      const struct credentials *who, struct attributes *out);
+// `target` has room for FORMAT_SYMLINK_BYTES_MAX + 1; terminated.
+int operation_read_link(struct volume *volume, uint64_t inode, char *target);
+int operation_link(struct volume *volume, uint64_t inode, uint64_t parent, const char *name,
+                   struct attributes *out);
+int operation_unlink(struct volume *volume, uint64_t parent, const char *name);
+int operation_remove_directory(struct volume *volume, uint64_t parent, const char *name);
+// flags: RENAME_NOREPLACE, RENAME_EXCHANGE (renameat2(2)); others -EINVAL.
+int operation_rename(struct volume *volume, uint64_t parent, const char *name, uint64_t new_parent,
+                     const char *new_name, unsigned flags);
+
+// --- directories -----------------------------------------------------------------------------
+
+struct directory_entry {
+    uint64_t inode;
+    uint64_t generation;
+    uint8_t type;                        // DT_*
+    uint64_t cursor;                     // resume behind this entry; stable while the entry exists
+    const char *name;                    // terminated
+    const struct attributes *attributes; // only if asked for
+};
+// Entries behind `cursor` (0: from the start, "." and ".." first) until `emit` returns false (the
+// entry it refused is not consumed). `with_attributes` for readdirplus.
+int operation_read_directory(struct volume *volume, uint64_t inode, uint64_t cursor,
+                             bool with_attributes,
+                             bool (*emit)(void *context, const struct directory_entry *entry),
+                             void *context);
+
+// --- extended attributes ---------------------------------------------------------------------
+
+// `size` 0 asks for the length. Flags of setxattr(2).
+ssize_t operation_get_xattr(struct volume *volume, uint64_t inode, const char *name, void *value,
+                            size_t size);
+ssize_t operation_list_xattr(struct volume *volume, uint64_t inode, char *names, size_t size);
+int operation_set_xattr(struct volume *volume, uint64_t inode, const char *name, const void *value,
+                        size_t size, int flags);
+int operation_remove_xattr(struct volume *volume, uint64_t inode, const char *name);
+
+// --- files -----------------------------------------------------------------------------------
+
+// O_TRUNC is honoured, O_CREAT and O_EXCL are not seen here (operation_create).
+int operation_open(struct volume *volume, uint64_t inode, int flags, struct open_file **file);
+// Frees an unlinked file when this was its last handle anywhere (rule 14).
+int operation_release(struct volume *volume, struct open_file *file);
+
+// The slow paths of data: holes, unwritten extents, inline files, no lock held, partial blocks.
+// Buffers are aligned for I/O and have room for whole blocks around the range; see fs/pass.h for
+// the path that needs none of this. Return bytes, short only at the end of file (read) or on a full
+// volume (write).
+ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t offset, void *buffer,
+                       size_t length);
+// O_APPEND in the file's flags: `offset` is ignored and the end of file is taken under the lock.
+ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t offset,
+                        const void *buffer, size_t length);
+// mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP.
+int operation_allocate(struct volume *volume, struct open_file *file, int mode, uint64_t offset,
+                       uint64_t length);
+// whence: SEEK_HOLE, SEEK_DATA.
+off_t operation_seek(struct volume *volume, struct open_file *file, off_t offset, int whence);
+// All that this node acknowledged for the file (or the volume) is durable when it returns.
+int operation_sync_file(struct volume *volume, struct open_file *file, bool data_only);
+int operation_sync_volume(struct volume *volume);
+
+int operation_statfs(struct volume *volume, struct statvfs *out);
+
+// Finishes what `slot`'s orphan list holds (after a recovery or at mount): frees unlinked inodes
+// that no node has open, completes truncates.
+int operation_process_orphans(struct volume *volume, uint32_t slot);
+
+// One extent of `lunfs stat`.
+struct extent_report {
+    uint64_t file_offset, volume_offset, length; // bytes
+    bool is_unwritten;
+};
+int operation_list_extents(struct volume *volume, uint64_t inode,
+                           void (*emit)(void *context, const struct extent_report *extent),
+                           void *context);

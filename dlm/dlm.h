@@ -23,6 +23,7 @@
 
 #include "dlm/mode.h"
 #include "fs/base/lamport.h"
+#include "fs/base/lock_name.h"
 #include "fs/base/text.h"
 
 #include <stdbool.h>
@@ -41,12 +42,6 @@ enum {
 struct dlm_node {
     uint32_t node_id;
     uint64_t incarnation;
-};
-
-// What a lock is on. `type` is the caller's (fs/lock_types.h), the core only compares.
-struct dlm_name {
-    uint32_t type;
-    uint64_t id;
 };
 
 struct dlm_value {
@@ -105,7 +100,7 @@ enum dlm_flags {
 // A new lock, known by `cookie` from now on: the caller's choice, unique among this node's locks.
 // Answer: GRANT or DENIED (then the cookie is free again).
 struct dlm_request {
-    struct dlm_name name;
+    struct lock_name name;
     uint64_t cookie;
     uint8_t mode;
     uint8_t flags;
@@ -139,20 +134,20 @@ struct dlm_cancel {
 // LOCK: result 0, -EAGAIN (not `wait`, `conflict` set), -EDEADLK, -ECANCELED.
 // TEST: result 0 (free) or -EAGAIN with `conflict` set.
 struct dlm_range_lock {
-    struct dlm_name name;
+    struct lock_name name;
     uint64_t cookie;
     struct dlm_range range;
     bool wait;
 };
 
 struct dlm_range_unlock {
-    struct dlm_name name;
+    struct lock_name name;
     struct dlm_range range; // which fields count is said by `scope`
     uint8_t scope;          // enum dlm_range_scope
 };
 
 struct dlm_range_cancel {
-    struct dlm_name name;
+    struct lock_name name;
     uint64_t cookie;
 };
 
@@ -310,7 +305,7 @@ struct dlm_counters {
 
 // Who holds or waits for what. One line of `lunfs locks`.
 struct dlm_lock_info {
-    struct dlm_name name;
+    struct lock_name name;
     struct dlm_node node; // who holds or waits
     bool is_master;       // seen from the resource's master, else from its own node
     bool is_range;
@@ -342,7 +337,7 @@ struct dlm_core_status dlm_core_status_get(const struct dlm_core *core);
 const struct dlm_counters *dlm_core_counters(const struct dlm_core *core);
 
 // The member that masters `name` in the current view; node_id 0 before the first view.
-struct dlm_node dlm_core_master_of(const struct dlm_core *core, struct dlm_name name);
+struct dlm_node dlm_core_master_of(const struct dlm_core *core, struct lock_name name);
 
 void dlm_lock_info_to_text(const struct dlm_lock_info *info, struct text *text);
 void dlm_event_to_text(const struct dlm_event *event, struct text *text);

@@ -20,6 +20,7 @@
 #include "fs/base/lock_name.h"
 
 struct cluster_lock;
+struct lock_service;
 struct lock_table;
 struct text;
 struct volume;
@@ -30,7 +31,8 @@ enum {
     LOCK_TRY = 1u << 0, // -EAGAIN instead of waiting for another node or coroutine
 };
 
-struct lock_table *lock_table_new(struct volume *volume);
+// The table asks `service` for rights; it becomes the service's client.
+struct lock_table *lock_table_new(struct volume *volume, struct lock_service *service);
 void lock_table_free(struct lock_table *table);
 
 // The lock of that name, with a reference; it is made on first use. The reference keeps the object
@@ -38,8 +40,8 @@ void lock_table_free(struct lock_table *table);
 struct cluster_lock *cluster_lock_get(struct lock_table *table, struct lock_name name);
 void cluster_lock_put(struct cluster_lock *lock);
 
-// Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); -EINTR (see cluster_lock_interrupt);
-// -ERROR_STATE_ENDED when the mount has ended. Not recursive.
+// Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); the volume's failure
+// when the mount has ended. Not recursive.
 int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigned flags);
 // Ends the hold; the node keeps the right until somebody asks.
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode);

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fs/dlm_service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "fs/base/check.h"
+
+struct range_call {
+    UT_hash_handle hh;
+    uint64_t cookie;
+    dlm_range_answer *answer;
+    void *context;
+};
+
+struct queue {
+    struct dlm_event *items;
+    size_t count;
+    size_t capacity;
+};
+
+struct dlm_service {
+    struct lock_service locks; // first
+    struct dlm_service_config config;
+    struct dlm_core *core;
+    struct dlm_effects effects;
+    struct queue incoming; // waits for the next step
+    struct queue stepping; // is being stepped
+    struct range_call *range_calls;
+    uint64_t next_range_cookie;
+    bool is_stepping;
+};
+
+static enum dlm_mode mode_for(enum lock_right right)
+{
+    return right == RIGHT_EXCLUSIVE ? DLM_EX : DLM_PR;
+}
+
+static enum lock_right right_of(enum dlm_mode mode)
+{
+    return mode == DLM_EX ? RIGHT_EXCLUSIVE : RIGHT_SHARED;
+}
+
+// --- effects ---------------------------------------------------------------------------------
+
+static void answer_range(struct dlm_service *service, const struct dlm_effect_range_result *result)
+{
+    struct range_call *call;
+    HASH_FIND(hh, service->range_calls, &result->cookie, sizeof(result->cookie), call);
+    CHECK(call != NULL);
+    HASH_DELETE(hh, service->range_calls, call);
+    call->answer(call->context, result);
+    free(call);
+}
+
+static void carry_out(struct dlm_service *service, const struct dlm_effect *effect)
+{
+    struct lock_service_client *client = service->locks.client;
+    switch (effect->type) {
+    case DLM_EFFECT_SEND:
+        service->config.send(service->config.context, effect->send.to,
+                             dlm_effects_frame(&service->effects, &effect->send),
+                             effect->send.length);
+        break;
+    case DLM_EFFECT_GRANT:
+        client->granted(client, effect->grant.cookie, right_of(effect->grant.mode));
+        break;
+    case DLM_EFFECT_DENIED:
+        client->denied(client, effect->denied.cookie, effect->denied.error);
+        break;
+    case DLM_EFFECT_BLOCKING:
+        client->blocking(client, effect->blocking.cookie,
+                         dlm_mode_is_compatible(DLM_PR, effect->blocking.mode) ? RIGHT_SHARED
+                                                                               : RIGHT_NONE);
+        break;
+    case DLM_EFFECT_RANGE_RESULT:
+        answer_range(service, &effect->range_result);
+        break;
+    case DLM_EFFECT_VIEW_DONE:
+        break;
+    case DLM_EFFECT_BAD_FRAME:
+        if (service->config.bad_frame != NULL)
+            service->config.bad_frame(service->config.context, effect->bad_frame.from,
+                                      effect->bad_frame.error);
+        break;
+    }
+}
+
+// A downward conversion is answered by the core in the same step, but the lock table did not ask
+// for an answer: it is recognised by its mode, since upward ones end at a higher right.
+static bool is_answer_to_down(const struct dlm_service *service, const struct dlm_effect *effect)
+{
+    if (effect->type != DLM_EFFECT_GRANT)
+        return false;
+    for (size_t i = 0; i < service->stepping.count; i++) {
+        const struct dlm_event *event = &service->stepping.items[i];
+        if (event->type == DLM_EVENT_CONVERT && event->convert.cookie == effect->grant.cookie &&
+            event->convert.mode != DLM_EX)
+            return true;
+    }
+    return false;
+}
+
+static void step(struct dlm_service *service)
+{
+    if (service->is_stepping)
+        return;
+    service->is_stepping = true;
+    while (service->incoming.count > 0) {
+        struct queue batch = service->incoming;
+        service->incoming = service->stepping;
+        service->incoming.count = 0;
+        service->stepping = batch;
+        dlm_core_step(service->core, batch.items, batch.count, &service->effects);
+        for (size_t i = 0; i < service->effects.count; i++) {
+            struct dlm_effect effect = service->effects.items[i];
+            if (!is_answer_to_down(service, &effect))
+                carry_out(service, &effect);
+        }
+    }
+    service->is_stepping = false;
+}
+
+static struct dlm_event *queue_add(struct dlm_service *service)
+{
+    struct queue *queue = &service->incoming;
+    if (queue->count == queue->capacity) {
+        queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : 64;
+        queue->items = realloc(queue->items, queue->capacity * sizeof(*queue->items));
+        CHECK(queue->items != NULL);
+    }
+    struct dlm_event *event = &queue->items[queue->count++];
+    memset(event, 0, sizeof(*event));
+    return event;
+}
+
+// --- the lock table's side -------------------------------------------------------------------
+
+static void request(struct lock_service *locks, uint64_t cookie, struct lock_name name,
+                    enum lock_right right, bool no_wait)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_REQUEST;
+    event->request = (struct dlm_request){.name = name,
+                                          .cookie = cookie,
+                                          .mode = mode_for(right),
+                                          .flags = no_wait ? DLM_NOQUEUE : 0};
+    step(service);
+}
+
+static void convert(struct lock_service *locks, uint64_t cookie, enum lock_right right,
+                    bool no_wait)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_CONVERT;
+    event->convert.cookie = cookie;
+    event->convert.mode = mode_for(right);
+    event->convert.flags = no_wait ? DLM_NOQUEUE : 0;
+    step(service);
+}
+
+static void release(struct lock_service *locks, uint64_t cookie)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_RELEASE;
+    event->release.cookie = cookie;
+    step(service);
+}
+
+static void cancel(struct lock_service *locks, uint64_t cookie)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_CANCEL;
+    event->cancel.cookie = cookie;
+    step(service);
+}
+
+static const struct lock_service_operations operations = {request, convert, release, cancel};
+
+// --- life ------------------------------------------------------------------------------------
+
+struct dlm_service *dlm_service_new(const struct dlm_service_config *config)
+{
+    struct dlm_service *service = calloc(1, sizeof(*service));
+    CHECK(service != NULL);
+    service->config = *config;
+    service->locks.operations = &operations;
+    service->next_range_cookie = 1;
+    service->core = dlm_core_new(&(struct dlm_core_config){config->self, config->clock});
+    return service;
+}
+
+void dlm_service_free(struct dlm_service *service)
+{
+    struct range_call *call, *next;
+    HASH_ITER (hh, service->range_calls, call, next) {
+        HASH_DELETE(hh, service->range_calls, call);
+        free(call);
+    }
+    dlm_core_free(service->core);
+    dlm_effects_deinit(&service->effects);
+    free(service->incoming.items);
+    free(service->stepping.items);
+    free(service);
+}
+
+struct lock_service *dlm_service_locks(struct dlm_service *service)
+{
+    return &service->locks;
+}
+
+const struct dlm_core *dlm_service_core(const struct dlm_service *service)
+{
+    return service->core;
+}
+
+// --- peers and membership --------------------------------------------------------------------
+
+void dlm_service_frame(struct dlm_service *service, struct dlm_node from, const uint8_t *bytes,
+                       size_t length)
+{
+    CHECK(!service->is_stepping); // the bytes live only during this call
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_FRAME;
+    event->frame = (struct dlm_frame){.from = from, .bytes = bytes, .length = length};
+    step(service);
+}
+
+void dlm_service_view(struct dlm_service *service, const struct dlm_view *view)
+{
+    CHECK(!service->is_stepping);
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_VIEW;
+    event->view = view;
+    step(service);
+}
+
+void dlm_service_recovered(struct dlm_service *service, struct dlm_node node)
+{
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_RECOVERED;
+    event->recovered = node;
+    step(service);
+}
+
+// --- byte ranges -----------------------------------------------------------------------------
+
+static uint64_t start_range_call(struct dlm_service *service, enum dlm_event_type type,
+                                 struct lock_name name, const struct dlm_range *range, bool wait,
+                                 dlm_range_answer *answer, void *context)
+{
+    struct range_call *call = calloc(1, sizeof(*call));
+    CHECK(call != NULL);
+    uint64_t cookie = service->next_range_cookie++;
+    *call = (struct range_call){.cookie = cookie, .answer = answer, .context = context};
+    HASH_ADD(hh, service->range_calls, cookie, sizeof(call->cookie), call);
+    struct dlm_event *event = queue_add(service);
+    event->type = type;
+    event->range_lock =
+        (struct dlm_range_lock){.name = name, .cookie = cookie, .range = *range, .wait = wait};
+    step(service); // may answer and free the call
+    return cookie;
+}
+
+uint64_t dlm_service_range_lock(struct dlm_service *service, struct lock_name name,
+                                const struct dlm_range *range, bool wait, dlm_range_answer *answer,
+                                void *context)
+{
+    return start_range_call(service, DLM_EVENT_RANGE_LOCK, name, range, wait, answer, context);
+}
+
+void dlm_service_range_test(struct dlm_service *service, struct lock_name name,
+                            const struct dlm_range *range, dlm_range_answer *answer, void *context)
+{
+    start_range_call(service, DLM_EVENT_RANGE_TEST, name, range, false, answer, context);
+}
+
+void dlm_service_range_unlock(struct dlm_service *service, struct lock_name name,
+                              const struct dlm_range *range, enum dlm_range_scope scope)
+{
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_RANGE_UNLOCK;
+    event->range_unlock =
+        (struct dlm_range_unlock){.name = name, .range = *range, .scope = (uint8_t)scope};
+    step(service);
+}
+
+void dlm_service_range_cancel(struct dlm_service *service, struct lock_name name, uint64_t cookie)
+{
+    struct dlm_event *event = queue_add(service);
+    event->type = DLM_EVENT_RANGE_CANCEL;
+    event->range_cancel = (struct dlm_range_cancel){.name = name, .cookie = cookie};
+    step(service);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fs/lock_set.h"
+
+#include "fs/base/check.h"
+#include "fs/lock_types.h"
+#include "fs/volume.h"
+
+static int name_compare(struct lock_name a, struct lock_name b)
+{
+    int rank_a = lock_type_of(a.type)->rank;
+    int rank_b = lock_type_of(b.type)->rank;
+    if (rank_a != rank_b)
+        return rank_a < rank_b ? -1 : 1;
+    return a.id < b.id ? -1 : a.id > b.id;
+}
+
+void lock_set_add(struct lock_set *set, struct lock_name name, enum lock_mode mode)
+{
+    size_t at = 0;
+    while (at < set->count && name_compare(set->entries[at].name, name) < 0)
+        at++;
+    if (at < set->count && lock_name_equal(set->entries[at].name, name)) {
+        CHECK(set->entries[at].lock == NULL || mode == LOCK_SHARED ||
+              set->entries[at].mode == LOCK_EXCLUSIVE);
+        if (mode == LOCK_EXCLUSIVE)
+            set->entries[at].mode = LOCK_EXCLUSIVE;
+        return;
+    }
+    CHECK(set->count < LOCK_SET_MAX);
+    for (size_t i = set->count; i > at; i--)
+        set->entries[i] = set->entries[i - 1];
+    set->entries[at].name = name;
+    set->entries[at].mode = mode;
+    set->entries[at].lock = NULL;
+    set->count++;
+}
+
+// What is held must be a prefix: else a lock would be taken below one that is held.
+static size_t held_prefix(const struct lock_set *set)
+{
+    size_t held = 0;
+    while (held < set->count && set->entries[held].lock != NULL)
+        held++;
+    for (size_t i = held; i < set->count; i++)
+        CHECK(set->entries[i].lock == NULL);
+    return held;
+}
+
+static void release_from(struct lock_set *set, size_t first)
+{
+    for (size_t i = set->count; i > first; i--) {
+        struct cluster_lock *lock = set->entries[i - 1].lock;
+        if (lock == NULL)
+            continue;
+        cluster_lock_release(lock, set->entries[i - 1].mode);
+        cluster_lock_put(lock);
+        set->entries[i - 1].lock = NULL;
+    }
+}
+
+int lock_set_acquire(struct lock_set *set, struct volume *volume)
+{
+    size_t held = held_prefix(set);
+    for (size_t i = held; i < set->count; i++) {
+        struct cluster_lock *lock = cluster_lock_get(volume->locks, set->entries[i].name);
+        int result = cluster_lock_acquire(lock, set->entries[i].mode, 0);
+        if (result != 0) {
+            cluster_lock_put(lock);
+            release_from(set, held);
+            return result;
+        }
+        set->entries[i].lock = lock;
+    }
+    return 0;
+}
+
+void lock_set_release(struct lock_set *set)
+{
+    release_from(set, 0);
+    set->count = 0;
+}
+
+struct cluster_lock *lock_set_find(const struct lock_set *set, struct lock_name name)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (lock_name_equal(set->entries[i].name, name))
+            return set->entries[i].lock;
+    }
+    return NULL;
+}

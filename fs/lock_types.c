@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fs/lock_types.h"
+
+#include <stddef.h>
+
+#include "fs/allocator.h"
+#include "fs/base/check.h"
+#include "fs/inode_table.h"
+
+static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
+    [LOCK_RENAME] = {"rename", 10, true, NULL, NULL},
+    [LOCK_SUPERBLOCK] = {"superblock", 20, true, NULL, NULL},
+    [LOCK_OWNER] = {"owner", 30, false, NULL, NULL},
+    [LOCK_OPEN] = {"open", 35, true, NULL, NULL},
+    [LOCK_INODE] = {"inode", 40, true, inode_table_quiesce, inode_table_forget},
+    [LOCK_ORPHANS] = {"orphans", 50, true, NULL, NULL},
+    [LOCK_AG_MAP] = {"group map", 60, true, NULL, NULL},
+    [LOCK_AG] = {"group", 70, true, NULL, allocator_group_forget},
+};
+
+const struct lock_type *lock_type_of(uint32_t id)
+{
+    CHECK(id > 0 && id < LOCK_TYPE_COUNT);
+    return &lock_types[id];
+}

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lunfs on the nodes of cluster.sh: source this file after it.
+#
+# One LUN file, $LUN, and one mount point path, $MOUNT, which each node sees in its own mount
+# namespace. The programs are those of $BUILD. Where a node's guard and worker are is found inside
+# the node's process namespace, so that nothing outside can be hit by mistake.
+# shellcheck disable=SC2016
+
+LUN=${LUN:-$RUN_DIR/lun}
+MOUNT=$RUN_DIR/mount
+PATH=$BUILD:$PATH
+export PATH
+mkdir -p "$MOUNT"
+
+# lunfs_is_built: whether there is anything to test.
+lunfs_is_built() {
+    [ -x "$BUILD/lunfsd" ] && [ -x "$BUILD/mkfs.lunfs" ] && [ -x "$BUILD/mount.lunfs" ]
+}
+
+# lun_make MIB [FILE]: a LUN file with all of its blocks allocated.
+lun_make() {
+    local file=${2:-$LUN}
+    rm -f "$file"
+    fallocate --length "$(($1 << 20))" "$file"
+}
+
+# lunfs_format [MKFS_OPTION...]
+lunfs_format() {
+    mkfs.lunfs -q -f "$@" "$LUN"
+}
+
+# lunfs_mount NODE [OPTIONS]: returns when the mount is live there.
+lunfs_mount() {
+    local node=$1
+    shift
+    node_exec "$node" mount.lunfs "$LUN" "$MOUNT" ${1:+-o "$1"} \
+        >> "$RUN_DIR/$node/log/lunfs" 2>&1 < /dev/null
+}
+
+lunfs_umount() {
+    node_exec "$1" umount "$MOUNT"
+    wait_until 20 "lunfsd of $1 to end" lunfs_is_gone "$1"
+}
+
+# The node's lunfsd processes as "pid parent" lines, pids of the node's own namespace.
+_lunfs_processes() {
+    node_exec "$1" ps -C lunfsd -o pid=,ppid=,stat= | awk '$3 !~ /^Z/ { print $1, $2 }'
+}
+
+lunfs_is_gone() {
+    [ -z "$(_lunfs_processes "$1")" ]
+}
+
+# lunfs_guard NODE / lunfs_worker NODE: the pid inside the node; the worker is the guard's child.
+lunfs_guard() {
+    _lunfs_processes "$1" | awk '{ parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
+}
+lunfs_worker() {
+    _lunfs_processes "$1" | awk '{ parent[$1] = $2 } END { for (p in parent) if (parent[p] in parent) print p }'
+}
+
+# lunfs_kill_worker NODE, lunfs_kill_daemon NODE (guard first, or it would see the worker die).
+lunfs_kill_worker() {
+    node_exec "$1" kill -KILL "$(lunfs_worker "$1")"
+}
+lunfs_kill_daemon() {
+    local guard worker
+    guard=$(lunfs_guard "$1")
+    worker=$(lunfs_worker "$1")
+    node_exec "$1" sh -c 'kill -KILL "$@"' sh "$guard" ${worker:+"$worker"}
+}
+
+# lunfs_fsck: the volume, mounted nowhere, must be clean as it stands.
+lunfs_fsck() {
+    fsck.lunfs -n -f "$LUN"
+}
+
+# lunfs_nodes_json NODE
+lunfs_nodes_json() {
+    node_exec "$1" lunfs nodes "$MOUNT" --json
+}
+
+# lunfs_start_all: cluster "main" with these nodes, a fresh volume of LUN_MIB, mounted on all.
+lunfs_start_all() {
+    local node
+    lun_make "${LUN_MIB:-2048}"
+    lunfs_format
+    cluster_start main "$@"
+    for node in "$@"; do
+        lunfs_mount "$node"
+    done
+}
+
+# lunfs_stop_all: unmounts every node that still has the volume, checks it, ends the cluster.
+lunfs_stop_all() {
+    local node
+    for node in ${CLUSTER_NODES[main]}; do
+        if node_is_up "$node" && ! lunfs_is_gone "$node"; then lunfs_umount "$node"; fi
+    done
+    lunfs_fsck
+    cluster_stop main
+}

@@ -85,7 +85,7 @@ lunfs_nodes_json() {
 lunfs_start_all() {
     local node
     lun_make "${LUN_MIB:-2048}"
-    lunfs_format
+    lunfs_format -L test
     cluster_start main "$@"
     for node in "$@"; do
         lunfs_mount "$node"

@@ -38,6 +38,9 @@ TEST_PROGRAMS :=
                     mkfs/module.mk fsck/module.mk hypervisor/module.mk tests/module.mk \
                     tests/*/module.mk)
 
+# cmocka programs, run by the part `unit` of the checks.
+TEST_PROGRAMS += $(UNIT_TESTS)
+
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 define library_rule

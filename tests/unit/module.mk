@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# One cmocka program a subject; UNIT_TESTS is what `make check` runs.
+
+UNIT_TESTS += tests/unit/test_base
+tests/unit/test_base_SOURCES   := tests/unit/test_base.c
+tests/unit/test_base_LIBRARIES := base
+tests/unit/test_base_LDLIBS    := -lcmocka

@@ -6,3 +6,22 @@ TEST_PROGRAMS += tests/null_fuse
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
+
+# These install what is missing first and build in a second make, so that they work on a machine
+# that has nothing but make.
+.PHONY: packages demo check check-long bench
+packages:
+	@tests/lib/install-packages
+
+demo: packages
+	@$(MAKE) --no-print-directory -j2 all
+	@BUILD=$(BUILD) LUN=$(LUN) tests/demo/demo
+
+check check-long: packages
+	@$(MAKE) --no-print-directory -j2 all tests
+	@printf '%s\n' $(addprefix $(BUILD)/,$(UNIT_TESTS)) > $(BUILD)/unit-tests
+	@BUILD=$(BUILD) tests/lib/run-parts $(if $(filter check-long,$@),long,check) $(PARTS)
+
+bench: packages
+	@$(MAKE) --no-print-directory -j2 all tests
+	@BUILD=$(BUILD) tests/bench/bench

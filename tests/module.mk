@@ -2,10 +2,12 @@
 # The harness, the real-cluster tests, the virtual machine, the benchmark, and the targets that
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
-TEST_PROGRAMS += tests/null_fuse
+TEST_PROGRAMS += tests/null_fuse tests/open_for_write
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
+
+tests/open_for_write_SOURCES := tests/cluster/open_for_write.c
 
 # These install what is missing first and build in a second make, so that they work on a machine
 # that has nothing but make.
@@ -14,12 +16,13 @@ packages:
 	@tests/lib/install-packages
 
 demo: packages
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/tests/open_for_write
 	@BUILD=$(BUILD) LUN=$(LUN) tests/demo/demo
 
 check check-long: packages
 	@$(MAKE) --no-print-directory -j2 all tests
 	@printf '%s\n' $(addprefix $(BUILD)/,$(UNIT_TESTS)) > $(BUILD)/unit-tests
+	@printf '%s\n' $(foreach library,$(LIBRARIES),$(call objects,$($(library)_PURE))) > $(BUILD)/pure-objects
 	@BUILD=$(BUILD) tests/lib/run-parts $(if $(filter check-long,$@),long,check) $(PARTS)
 
 bench: packages

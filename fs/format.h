@@ -48,14 +48,18 @@ enum {
     FORMAT_SLOT_COUNT_DEFAULT = 32,
     FORMAT_DEVICE_COUNT_MAX = 16,
     FORMAT_SLOT_BLOCKS = 8,
-    FORMAT_AG_BLOCK_SHIFT_MIN = 10, // 4 MiB
-    FORMAT_AG_BLOCK_SHIFT_MAX = 28, // 1 TiB
-    FORMAT_JOURNAL_BLOCKS_MIN = 256, // 1 MiB
+    FORMAT_AG_BLOCK_SHIFT_MIN = 10,      // 4 MiB
+    FORMAT_AG_BLOCK_SHIFT_MAX = 28,      // 1 TiB
+    FORMAT_AG_BLOCKS_MIN = 64,           // the last group may be short, but not shorter
+    FORMAT_JOURNAL_BLOCKS_MIN = 256,     // 1 MiB
+    FORMAT_JOURNAL_BLOCKS_MAX = 1 << 20, // 4 GiB
+    FORMAT_SUPERBLOCK_COUNT = 3,         // the copies included
     FORMAT_NAME_BYTES_MAX = 255,
     FORMAT_SYMLINK_BYTES_MAX = 4095,
 };
 
-#define FORMAT_FILE_BYTES_MAX ((uint64_t)1 << 62)
+#define FORMAT_FILE_BYTES_MAX  ((uint64_t)1 << 62)
+#define FORMAT_BLOCK_COUNT_MAX ((uint64_t)1 << 48) // 1 EiB
 
 // --- the header of every metadata block ------------------------------------------------------
 
@@ -92,9 +96,9 @@ _Static_assert(sizeof(struct block_header_disk) == 64, "block header");
 
 // Incompatible features: a program that does not know a bit must not touch the volume.
 enum { FEATURE_INCOMPAT_IN_PROGRESS = 1u << 0 }; // mkfs or a tool of several steps was cut off
-#define FEATURE_INCOMPAT_KNOWN    ((uint64_t)0)
-#define FEATURE_RO_COMPAT_KNOWN   ((uint64_t)0)
-#define FEATURE_COMPAT_KNOWN      ((uint64_t)0)
+#define FEATURE_INCOMPAT_KNOWN  ((uint64_t)0)
+#define FEATURE_RO_COMPAT_KNOWN ((uint64_t)0)
+#define FEATURE_COMPAT_KNOWN    ((uint64_t)0)
 
 enum { SUPERBLOCK_STATE_NEEDS_FSCK = 1u << 0 };
 
@@ -107,27 +111,27 @@ struct device_entry_disk {
 _Static_assert(sizeof(struct device_entry_disk) == 40, "device entry");
 
 struct superblock_disk {
-    struct block_header_disk header;       // 0    owner 0
-    uint8_t uuid[16];                      // 64
-    uint8_t label[FORMAT_LABEL_BYTES];     // 80   UTF-8, padded with 0
-    le64_t feature_compat;                 // 144
-    le64_t feature_ro_compat;              // 152
-    le64_t feature_incompat;               // 160
-    le64_t block_count;                    // 168  of the volume
-    le64_t slot_table_block;               // 176
-    le64_t journal_block;                  // 184  of slot 0
-    le64_t ag_base_block;                  // 192
-    le64_t root_inode;                     // 200
-    le64_t created_ns;                     // 208  wall clock
-    le32_t slot_count;                     // 216
-    le32_t journal_block_count;            // 220  of each slot
-    le32_t ag_block_shift;                 // 224
-    le32_t ag_count;                       // 228
-    le32_t ag_map_block_count;             // 232  blocks of the initialised-AG map
-    le32_t device_count;                   // 236
-    le32_t protocol_version;               // 240  the cluster protocol all mounts speak
-    le32_t state;                          // 244  SUPERBLOCK_STATE_*
-    uint8_t hash_key[16];                  // 248  of the directory hash, random
+    struct block_header_disk header;   // 0    owner 0
+    uint8_t uuid[16];                  // 64
+    uint8_t label[FORMAT_LABEL_BYTES]; // 80   UTF-8, padded with 0
+    le64_t feature_compat;             // 144
+    le64_t feature_ro_compat;          // 152
+    le64_t feature_incompat;           // 160
+    le64_t block_count;                // 168  of the volume
+    le64_t slot_table_block;           // 176
+    le64_t journal_block;              // 184  of slot 0
+    le64_t ag_base_block;              // 192
+    le64_t root_inode;                 // 200
+    le64_t created_ns;                 // 208  wall clock
+    le32_t slot_count;                 // 216
+    le32_t journal_block_count;        // 220  of each slot
+    le32_t ag_block_shift;             // 224
+    le32_t ag_count;                   // 228
+    le32_t ag_map_block_count;         // 232  blocks of the initialised-AG map
+    le32_t device_count;               // 236
+    le32_t protocol_version;           // 240  the cluster protocol all mounts speak
+    le32_t state;                      // 244  SUPERBLOCK_STATE_*
+    uint8_t hash_key[16];              // 248  of the directory hash, random
     struct device_entry_disk devices[FORMAT_DEVICE_COUNT_MAX]; // 264
     uint8_t reserved[4096 - 264 - 40 * FORMAT_DEVICE_COUNT_MAX];
 };
@@ -158,7 +162,7 @@ struct claim_disk {
 _Static_assert(sizeof(struct claim_disk) == 4096, "claim");
 
 enum heartbeat_state {
-    HEARTBEAT_FREE = 0,      // never used, left cleanly, or recovered: the slot may be taken
+    HEARTBEAT_FREE = 0, // never used, left cleanly, or recovered: the slot may be taken
     HEARTBEAT_JOINING = 1,
     HEARTBEAT_RUNNING = 2,
     HEARTBEAT_SUSPENDED = 3, // drained, no quorum; beats on
@@ -166,16 +170,16 @@ enum heartbeat_state {
 };
 
 struct heartbeat_disk {
-    struct block_header_disk header;           // 0    owner: the slot
-    le64_t incarnation;                        // 64   raised at each mount in this slot
-    le64_t beat;                               // 72   counts up
-    le64_t lamport;                            // 80   no version above lamport + slack was given out
-    le64_t boot_ns;                            // 88   of the writer, for people
-    le64_t wall_ns;                            // 96
-    le32_t state;                              // 104  enum heartbeat_state
-    le32_t node_id;                            // 108  corosync's; 0: local mount
-    le32_t lease_ms;                           // 112
-    le32_t beat_ms;                            // 116
+    struct block_header_disk header; // 0    owner: the slot
+    le64_t incarnation;              // 64   raised at each mount in this slot
+    le64_t beat;                     // 72   counts up
+    le64_t lamport;                  // 80   no version above lamport + slack was given out
+    le64_t boot_ns;                  // 88   of the writer, for people
+    le64_t wall_ns;                  // 96
+    le32_t state;                    // 104  enum heartbeat_state
+    le32_t node_id;                  // 108  corosync's; 0: local mount
+    le32_t lease_ms;                 // 112
+    le32_t beat_ms;                  // 116
     uint8_t node_name[FORMAT_NODE_NAME_BYTES]; // 120
     uint8_t cluster_id[16];                    // 184
     le64_t recovered_incarnation;              // 200  the last one whose journal was replayed clean
@@ -207,13 +211,13 @@ struct tree_key_disk {
 _Static_assert(sizeof(struct tree_key_disk) == 16, "tree key");
 
 enum item_kind {
-    ITEM_INLINE = 1,     // major 0: content of a small file; or a symlink's target
-    ITEM_XATTR = 2,      // major: hash of the name; minor: collision << 16 | chunk
-    ITEM_EXTENT = 3,     // major: first file block
-    ITEM_DIRENT = 4,     // major: 55-bit hash of the name; minor: collision, 0 to 255
-    ITEM_FREE = 5,       // major: first free block; in AG headers
-    ITEM_ORPHAN = 6,     // major: inode number; in slot states
-    ITEM_REFERENCE = 7,  // major: first shared block; in AG headers
+    ITEM_INLINE = 1,    // major 0: content of a small file; or a symlink's target
+    ITEM_XATTR = 2,     // major: hash of the name; minor: collision << 16 | chunk
+    ITEM_EXTENT = 3,    // major: first file block
+    ITEM_DIRENT = 4,    // major: 55-bit hash of the name; minor: collision, 0 to 255
+    ITEM_FREE = 5,      // major: first free block; in AG headers
+    ITEM_ORPHAN = 6,    // major: inode number; in slot states
+    ITEM_REFERENCE = 7, // major: first shared block; in AG headers
 };
 
 // A node, in a block of its own behind the block header, or embedded in an object's block. Slots
@@ -290,15 +294,15 @@ struct reference_disk { // ITEM_REFERENCE
 enum { AG_RESERVE_MAX = 32 };
 
 struct ag_header_disk {
-    struct block_header_disk header;   // 0    owner: the group's number
-    le64_t block_count;                // 64   the header's own block included
-    le64_t free_block_count;           // 72   in the free tree; the reserve is not free
-    le32_t reserve_count;              // 80
-    le32_t reserved0;                  // 84
-    le64_t reserved1[5];               // 88
-    le64_t reserve[AG_RESERVE_MAX];    // 128  blocks kept for the growth of the group's own trees
-    uint8_t free_root[1856];           // 384  embedded root: ITEM_FREE
-    uint8_t reference_root[1856];      // 2240 embedded root: ITEM_REFERENCE
+    struct block_header_disk header; // 0    owner: the group's number
+    le64_t block_count;              // 64   the header's own block included
+    le64_t free_block_count;         // 72   in the free tree; the reserve is not free
+    le32_t reserve_count;            // 80
+    le32_t reserved0;                // 84
+    le64_t reserved1[5];             // 88
+    le64_t reserve[AG_RESERVE_MAX];  // 128  blocks kept for the growth of the group's own trees
+    uint8_t free_root[1856];         // 384  embedded root: ITEM_FREE
+    uint8_t reference_root[1856];    // 2240 embedded root: ITEM_REFERENCE
 };
 _Static_assert(sizeof(struct ag_header_disk) == 4096, "group header");
 _Static_assert(offsetof(struct ag_header_disk, free_root) == 384, "group header");
@@ -369,6 +373,7 @@ struct geometry {
     uint8_t format_id[16];
     uint8_t uuid[16];
     uint8_t hash_key[16];
+    uint8_t device_id[16]; // of the volume's one LUN
     char label[FORMAT_LABEL_BYTES];
     uint64_t block_count;
     uint64_t slot_table_block;
@@ -412,6 +417,12 @@ uint64_t geometry_ag_block_count(const struct geometry *g, uint32_t ag);
 bool geometry_ag_of_block(const struct geometry *g, uint64_t block, uint32_t *ag);
 // Whether [block, block + count) lies inside one group, its header excluded.
 bool geometry_is_data_range(const struct geometry *g, uint64_t block, uint64_t count);
+// Where the superblock and its copies stand.
+void geometry_superblock_blocks(const struct geometry *g, uint64_t blocks[FORMAT_SUPERBLOCK_COUNT]);
+// Blocks of the initialised-AG map that `ag_count` groups need.
+uint32_t geometry_ag_map_block_count(uint32_t ag_count);
+// 0, or -ERROR_SUPERBLOCK_GEOMETRY and, if `reason` is given, a constant sentence saying why.
+int geometry_check(const struct geometry *g, const char **reason);
 
 // --- encode, verify --------------------------------------------------------------------------
 
@@ -431,10 +442,27 @@ void format_block_seal(void *block, uint64_t version);
 int format_block_verify(const void *block, const struct block_expectation *expected);
 uint64_t format_block_version(const void *block);
 
-// Host form of a superblock whose header was verified; checks all of its geometry against itself
-// and the device size in blocks. 0 or -ERROR_SUPERBLOCK_*, -ERROR_VOLUME_SHRUNK.
+// The same for a superblock at `address`, whatever its format_id: the header says it.
+int format_superblock_verify(const struct superblock_disk *disk, uint64_t address);
+// Host form of a superblock that was verified; checks its feature words, all of its geometry
+// against itself and the device size in blocks. 0, -ERROR_SUPERBLOCK_FEATURE,
+// -ERROR_SUPERBLOCK_IN_PROGRESS, -ERROR_SUPERBLOCK_GEOMETRY or -ERROR_VOLUME_SHRUNK. Unknown
+// ro_compat features are no error: the caller must not write then. `geometry` is filled in any
+// case, for messages.
 int format_superblock_decode(const struct superblock_disk *disk, uint64_t device_block_count,
                              struct geometry *geometry);
 // Fills all of `disk` but version and checksum.
 void format_superblock_encode(struct superblock_disk *disk, const struct geometry *geometry,
                               uint64_t address);
+
+// --- making objects --------------------------------------------------------------------------
+
+// An empty embedded root or the node area of a tree block, all of its bytes set.
+void format_node_init(void *area, size_t area_bytes, uint8_t level);
+// The header of a group nothing of which was used yet: block 0 is the header, the next
+// AG_RESERVE_MAX blocks (half of the group at most) its reserve, then `used_count` blocks given
+// out already, the rest free. Not sealed. Whoever initialises a group does it with this.
+void format_ag_header_init(struct ag_header_disk *disk, const struct geometry *g, uint32_t ag,
+                           uint64_t used_count);
+// The first block behind header and reserve in a new group: where mkfs puts the root directory.
+uint64_t format_ag_first_data_block(const struct geometry *g, uint32_t ag);

@@ -5,3 +5,8 @@ UNIT_TESTS += tests/unit/test_base
 tests/unit/test_base_SOURCES   := tests/unit/test_base.c
 tests/unit/test_base_LIBRARIES := base
 tests/unit/test_base_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_format
+tests/unit/test_format_SOURCES   := tests/unit/test_format.c
+tests/unit/test_format_LIBRARIES := format base
+tests/unit/test_format_LDLIBS    := -lcmocka

@@ -251,34 +251,35 @@ void dlm_service_recovered(struct dlm_service *service, struct dlm_node node)
 
 // --- byte ranges -----------------------------------------------------------------------------
 
-static uint64_t start_range_call(struct dlm_service *service, enum dlm_event_type type,
-                                 struct lock_name name, const struct dlm_range *range, bool wait,
-                                 dlm_range_answer *answer, void *context)
+static void start_range_call(struct dlm_service *service, const struct dlm_range_lock *what,
+                             enum dlm_event_type type, dlm_range_answer *answer, void *context)
 {
     struct range_call *call = calloc(1, sizeof(*call));
     CHECK(call != NULL);
-    uint64_t cookie = service->next_range_cookie++;
+    uint64_t cookie = what->cookie;
     *call = (struct range_call){.cookie = cookie, .answer = answer, .context = context};
     HASH_ADD(hh, service->range_calls, cookie, sizeof(call->cookie), call);
     struct dlm_event *event = queue_add(service);
     event->type = type;
-    event->range_lock =
-        (struct dlm_range_lock){.name = name, .cookie = cookie, .range = *range, .wait = wait};
+    event->range_lock = *what;
     step(service); // may answer and free the call
-    return cookie;
 }
 
-uint64_t dlm_service_range_lock(struct dlm_service *service, struct lock_name name,
-                                const struct dlm_range *range, bool wait, dlm_range_answer *answer,
-                                void *context)
+void dlm_service_range_lock(struct dlm_service *service, struct lock_name name,
+                            const struct dlm_range *range, bool wait, uint64_t *cookie,
+                            dlm_range_answer *answer, void *context)
 {
-    return start_range_call(service, DLM_EVENT_RANGE_LOCK, name, range, wait, answer, context);
+    *cookie = service->next_range_cookie++;
+    struct dlm_range_lock what = {.name = name, .cookie = *cookie, .range = *range, .wait = wait};
+    start_range_call(service, &what, DLM_EVENT_RANGE_LOCK, answer, context);
 }
 
 void dlm_service_range_test(struct dlm_service *service, struct lock_name name,
                             const struct dlm_range *range, dlm_range_answer *answer, void *context)
 {
-    start_range_call(service, DLM_EVENT_RANGE_TEST, name, range, false, answer, context);
+    struct dlm_range_lock what = {
+        .name = name, .cookie = service->next_range_cookie++, .range = *range};
+    start_range_call(service, &what, DLM_EVENT_RANGE_TEST, answer, context);
 }
 
 void dlm_service_range_unlock(struct dlm_service *service, struct lock_name name,

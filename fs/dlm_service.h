@@ -41,10 +41,10 @@ void dlm_service_recovered(struct dlm_service *service, struct dlm_node node);
 // returns.
 typedef void dlm_range_answer(void *context, const struct dlm_effect_range_result *result);
 
-// Returns a cookie for dlm_service_range_cancel.
-uint64_t dlm_service_range_lock(struct dlm_service *service, struct lock_name name,
-                                const struct dlm_range *range, bool wait, dlm_range_answer *answer,
-                                void *context);
+// `*cookie` is set before `answer` can be called: for dlm_service_range_cancel.
+void dlm_service_range_lock(struct dlm_service *service, struct lock_name name,
+                            const struct dlm_range *range, bool wait, uint64_t *cookie,
+                            dlm_range_answer *answer, void *context);
 void dlm_service_range_test(struct dlm_service *service, struct lock_name name,
                             const struct dlm_range *range, dlm_range_answer *answer, void *context);
 void dlm_service_range_unlock(struct dlm_service *service, struct lock_name name,

@@ -18,6 +18,7 @@ enum lock_type_id {
     LOCK_OPEN = 6,       // id inode: SHARED while any handle is open; EXCLUSIVE to free (rule 14)
     LOCK_OWNER = 7,      // id inode: held for a VM's life; no callback makes it yield (rule 13)
     LOCK_SUPERBLOCK = 8, // id 0: label, state, feature words
+    LOCK_RANGES = 9,     // id inode: its byte-range locks; never taken as a lock itself
     LOCK_TYPE_COUNT,
 };
 
@@ -55,6 +56,10 @@ static inline struct lock_name lock_name_ag_map(void)
 static inline struct lock_name lock_name_orphans(uint32_t slot)
 {
     return (struct lock_name){LOCK_ORPHANS, slot};
+}
+static inline struct lock_name lock_name_ranges(uint64_t inode)
+{
+    return (struct lock_name){LOCK_RANGES, inode};
 }
 static inline struct lock_name lock_name_rename(void)
 {

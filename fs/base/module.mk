@@ -3,3 +3,5 @@ LIBRARIES += base
 base_PURE  := fs/base/crc32c.c fs/base/random.c fs/base/text.c fs/base/error.c
 base_SHELL := fs/base/check.c fs/base/log.c fs/base/coroutine.c fs/base/environment.c \
               fs/base/block_device.c
+# The block devices; who uses the aio one links -laio.
+base_SHELL += fs/base/block_device_open.c fs/base/block_device_file.c fs/base/block_device_aio.c

@@ -6,7 +6,7 @@
 //
 //   cache_read ──► [block, referenced] ──► cache_put          kept, the oldest go first
 //   cache_create / cache_change (in a handle) ──► busy in the journal until written in place
-//   cache_revoke (in a handle) ──► out of sight at once, memory kept while the journal needs it
+//   cache_revoke (in a handle) ──► out of sight, memory kept while the journal needs it
 //   cache_drop_lock ──► all blocks of a lock that goes; they are clean by then (CHECKed)
 //
 // Coherence is the lock's: while it is cached here no other node changes the blocks, and when it
@@ -58,7 +58,11 @@ struct cache_block {
     // The cache's.
     struct cache *cache;
     struct journal_block journal;
+    struct journal_handle
+        *revoked_in;   // means something only while the journal block's handle is it
+    uint32_t verified; // whoever checks the content whole notes here that it did
     unsigned references;
+    int load_result;
     bool is_loading;
     bool is_detached; // no longer found by its address
     struct wait_queue loaded;
@@ -89,22 +93,21 @@ void cache_put(struct cache_block *block);
 
 // A newly allocated block: zeroed behind an initialised header, changed by `handle`, with a
 // reference. What the cache knew at the address before is forgotten. If the handle is aborted the
-// block is worthless and leaves the cache with its last reference. Does not wait.
-struct cache_block *cache_create(struct cache *cache, struct journal_handle *handle,
-                                 const struct cache_identity *identity);
+// block is worthless and leaves the cache with its last reference. -ERROR_CORRUPT_FREE_SPACE
+// (logged) if the block that stands there is in use: then it was not free. Does not wait.
+int cache_create(struct cache *cache, struct journal_handle *handle,
+                 const struct cache_identity *identity, struct cache_block **block);
 // Before the first change of the block's bytes in `handle`; further calls cost next to nothing. The
 // caller holds the block's lock EXCLUSIVE.
 void cache_change(struct cache_block *block, struct journal_handle *handle);
-// The metadata block at `address` is freed by `handle`: revoked in the journal, and not found any
-// more. Aborting the handle undoes the first, and the block is read again when it is next wanted.
-// Other references may still exist; they see the old content and must not change it.
-void cache_revoke(struct cache *cache, struct journal_handle *handle, uint64_t address);
+// The metadata block at `address` is freed by `handle`: revoked in the journal; reading it is
+// -ERROR_BLOCK_OWNER from now on, until the handle is aborted. -ERROR_CORRUPT_FREE_SPACE (logged)
+// if it was freed before and that is not durable yet.
+int cache_revoke(struct cache *cache, struct journal_handle *handle, uint64_t address);
 
-// The lock goes to another node (or down to nothing): its blocks leave. None is busy or referenced
-// (CHECKed).
+// The lock goes to another node (or down to nothing): its blocks leave. None is busy (CHECKed). One
+// that is still referenced is not found any more and lives until its last cache_put.
 void cache_drop_lock(struct cache *cache, struct lock_name lock);
-// Nothing that came in before is trusted: after a recovery of a volume that was mounted without.
-void cache_drop_all(struct cache *cache);
 
 struct cache_status {
     size_t block_count;

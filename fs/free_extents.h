@@ -29,16 +29,10 @@ struct free_extents {
     uint64_t block_count;       // of the group
 };
 
-// For the group whose header block is given. The header was verified (free_extents_verify_header).
+// For the group whose header block is given. The header was verified (format_ag_decode).
 void free_extents_init(struct free_extents *extents, struct cache *cache,
                        struct cache_block *header, struct lock_name lock, uint64_t first_block,
                        uint64_t block_count);
-
-// Fills a new group's header (a block made by cache_create): all free but the header itself and the
-// reserve.
-void free_extents_make_header(void *header, uint64_t first_block, uint64_t block_count);
-// Counts and reserve of a header read from disk: 0 or -ERROR_CORRUPT_FREE_SPACE.
-int free_extents_verify_header(const void *header, uint64_t first_block, uint64_t block_count);
 
 uint64_t free_extents_count(const struct free_extents *extents); // free blocks, without the reserve
 unsigned free_extents_reserve_count(const struct free_extents *extents);

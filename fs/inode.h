@@ -51,9 +51,9 @@ struct inode_creation {
     struct timespec now;
 };
 // Makes the inode's block, `number` newly allocated, in `handle`; loaded when it returns. The
-// caller holds LOCK_INODE of it EXCLUSIVE.
-void inode_create(struct inode *inode, struct volume *volume, struct journal_handle *handle,
-                  uint64_t number, const struct inode_creation *creation);
+// caller holds LOCK_INODE of it EXCLUSIVE. 0 or as cache_create.
+int inode_create(struct inode *inode, struct volume *volume, struct journal_handle *handle,
+                 uint64_t number, const struct inode_creation *creation);
 // Frees the inode's block: its tree is empty by then (CHECKed by inode_is_bare). `inode` is
 // unloaded. As allocator_free_node of inode->space.
 int inode_destroy(struct inode *inode, struct journal_handle *handle);

@@ -28,7 +28,7 @@
 #include "fs/cache.h"
 #include "fs/format.h"
 
-enum { TREE_LEVELS_MAX = 10 };
+enum { TREE_LEVELS_MAX = 16 }; // FORMAT_TREE_LEVEL_MAX and the leaves
 
 struct tree_key {
     uint8_t kind; // enum item_kind
@@ -66,10 +66,8 @@ struct tree {
     uint64_t owner;           // of the tree's blocks
     struct lock_name lock;    // of the tree's blocks
     struct tree_nodes *nodes; // NULL: read-only
+    struct log *log;
 };
-
-// Makes `area` (in an object's new block) an empty root.
-void tree_root_init(void *area, size_t area_bytes);
 
 // --- one item --------------------------------------------------------------------------------
 
@@ -83,9 +81,9 @@ int tree_replace(struct tree *tree, struct journal_handle *handle, struct tree_k
                  const void *value, size_t length);
 // -ENOENT if the key is not there. Waits.
 int tree_delete(struct tree *tree, struct journal_handle *handle, struct tree_key key);
-// Gives the item at `key` the key `new_key` and a value of the same length, in place. No other item
-// lies between the two keys (the caller knows; CHECKed where the leaf shows it), and `new_key` is
-// greater. -ENOENT. Waits.
+// Gives the item at `key` the greater key `new_key` and a new value, in place if it can be had, at
+// the cost of two changes at most. No other item lies between the two keys: -ERROR_CORRUPT_TREE.
+// -ENOENT. Waits.
 int tree_move(struct tree *tree, struct journal_handle *handle, struct tree_key key,
               struct tree_key new_key, const void *value, size_t length);
 
@@ -119,7 +117,8 @@ void tree_cursor_deinit(struct tree_cursor *cursor);
 
 // 0, or -ENOENT if there is no such item (the cursor is then not positioned). Waits.
 int tree_cursor_seek(struct tree_cursor *cursor, struct tree_key key, enum tree_seek seek);
-// To the neighbour of a positioned cursor; -ENOENT at the end. Waits.
+// To the neighbour of a positioned cursor; -ENOENT at the end. After an error (that one, too) the
+// cursor is not positioned. Waits.
 int tree_cursor_next(struct tree_cursor *cursor);
 int tree_cursor_previous(struct tree_cursor *cursor);
 
@@ -135,7 +134,3 @@ struct tree_cost tree_change_cost(const struct tree *tree, uint32_t change_count
 // The same for `change_count` changes of keys that lie next to each other (a run of one object's
 // chunks): they share their path, so it is far less. `bytes` is the sum of the values' lengths.
 struct tree_cost tree_run_cost(const struct tree *tree, uint32_t change_count, size_t bytes);
-
-// Verifies one root or node area on its own, for fsck's tests and fuzzers: 0 or
-// -ERROR_CORRUPT_TREE.
-int tree_area_verify(const void *area, size_t area_bytes);

@@ -15,3 +15,14 @@ UNIT_TESTS += tests/unit/test_block_device
 tests/unit/test_block_device_SOURCES   := tests/unit/test_block_device.c
 tests/unit/test_block_device_LIBRARIES := base
 tests/unit/test_block_device_LDLIBS    := -lcmocka -laio
+
+UNIT_TESTS += tests/unit/test_mkfs_geometry
+tests/unit/test_mkfs_geometry_SOURCES   := tests/unit/test_mkfs_geometry.c
+tests/unit/test_mkfs_geometry_LIBRARIES := mkfs_layout format base
+tests/unit/test_mkfs_geometry_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_cluster_lock
+tests/unit/test_cluster_lock_SOURCES   := tests/unit/test_cluster_lock.c fs/cluster_lock.c \
+                                          fs/lock_set.c fs/dlm_service.c
+tests/unit/test_cluster_lock_LIBRARIES := dlm base
+tests/unit/test_cluster_lock_LDLIBS    := -lcmocka

@@ -145,7 +145,7 @@ static const char *limits_broken(const struct geometry *g)
     if (g->slot_table_block >= g->block_count || g->journal_block >= g->block_count ||
         g->ag_base_block >= g->block_count)
         return "an area begins behind the end of the volume";
-    if (g->ag_count == 0 || g->ag_count > g->block_count >> FORMAT_AG_BLOCK_SHIFT_MIN)
+    if (g->ag_count == 0 || g->ag_count > (g->block_count >> FORMAT_AG_BLOCK_SHIFT_MIN) + 1)
         return "the number of allocation groups is out of range";
     return NULL;
 }

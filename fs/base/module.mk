@@ -5,3 +5,4 @@ base_SHELL := fs/base/check.c fs/base/log.c fs/base/coroutine.c fs/base/environm
               fs/base/block_device.c
 # The block devices; who uses the aio one links -laio.
 base_SHELL += fs/base/block_device_open.c fs/base/block_device_file.c fs/base/block_device_aio.c
+base_SHELL += fs/base/environment_tool.c

@@ -2,12 +2,20 @@
 # The harness, the real-cluster tests, the virtual machine, the benchmark, and the targets that
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
-TEST_PROGRAMS += tests/null_fuse tests/open_for_write
+TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/open_for_write tests/together \
+                 tests/visibility tests/witness
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
 
+tests/lun_proxy_SOURCES := tests/lib/lun_proxy.c
+tests/lun_proxy_LDLIBS  := -lfuse3
+
 tests/open_for_write_SOURCES := tests/cluster/open_for_write.c
+tests/together_SOURCES       := tests/cluster/together.c
+tests/witness_SOURCES        := tests/cluster/witness.c
+tests/visibility_SOURCES     := tests/cluster/visibility.c tests/lib/expect.c
+tests/visibility_LDLIBS      := -lcmocka
 
 # These install what is missing first and build in a second make, so that they work on a machine
 # that has nothing but make.

@@ -17,10 +17,12 @@
 # Several clusters may live side by side or one after another; node names are unique in the run.
 # All paths given to a node are absolute: a node's working directory is /.
 #
+# What changes in a test's course (a node's first process) lies in files, so that test cases may run
+# in subshells; what is fixed by cluster_define lies in variables.
+#
 # Scripts for a node's shell stand in single quotes on purpose; they get what they need as arguments.
 # shellcheck disable=SC2016
 
-declare -A NODE_PID=()      # name -> its first process
 declare -A NODE_CLUSTER=()  # name -> cluster
 declare -A NODE_ADDRESS=()  # name -> IPv4 address
 declare -A NODE_ID=()       # name -> corosync's nodeid
@@ -33,7 +35,7 @@ COROSYNC_TOKEN_MS=${COROSYNC_TOKEN_MS:-1000}
 # first process as seen from here. Arguments: unshare's.
 _namespace_spawn() {
     local unshare_pid
-    setpriv --pdeathsig KILL unshare "$@" --kill-child=KILL --fork -- \
+    unshare "$@" --kill-child=KILL --fork -- \
         bash -c 'trap : CHLD TERM INT; while :; do sleep infinity & wait; done' > /dev/null 2>&1 &
     unshare_pid=$!
     disown "$unshare_pid"
@@ -60,9 +62,15 @@ _switch_start() {
         done'
 }
 
+# node_pid NODE: its first process, as seen from here; fails when the node is down.
+node_pid() {
+    local pid
+    read -r pid < "$RUN_DIR/$1/pid" && echo "$pid"
+}
+
 # node_exec NODE COMMAND...: runs a command in the node, waits, passes its status on.
 node_exec() {
-    nsenter --target "${NODE_PID[$1]}" --mount --net --uts --ipc --pid --wdns=/ -- "${@:2}"
+    nsenter --target "$(node_pid "$1")" --mount --net --uts --ipc --pid --wdns=/ -- "${@:2}"
 }
 
 # node_spawn NODE LOG COMMAND...: starts a command in the node; SPAWNED_PID is what to wait for.
@@ -75,15 +83,16 @@ node_spawn() {
 }
 
 node_is_up() {
-    [ -n "${NODE_PID[$1]:-}" ] && kill -0 "${NODE_PID[$1]}" 2> /dev/null
+    local pid
+    pid=$(node_pid "$1" 2> /dev/null) && kill -0 "$pid" 2> /dev/null
 }
 
 # node_boot NODE: namespaces, private folders, cable; no corosync yet.
 node_boot() {
     local node=$1 cluster=${NODE_CLUSTER[$1]}
     _namespace_spawn --mount --propagation private --net --uts --ipc --pid --mount-proc
-    NODE_PID[$node]=$SPAWNED_PID
     mkdir -p "$RUN_DIR/$node/log"
+    echo "$SPAWNED_PID" > "$RUN_DIR/$node/pid"
     node_exec "$node" sh -c '
         hostname "$1"
         for folder in /run /dev/shm /etc/corosync /var/lib/corosync; do
@@ -101,7 +110,7 @@ _cable_plug() {
     wait_until 5 "port of $node to be free" _port_add "$cluster" "$node"
     _switch_exec "$cluster" sh -c '
         ip link set "port-$1" master br0 && ip link set "port-$1" up &&
-            ip link set "cable-$1" name eth0 netns "$2"' sh "$node" "${NODE_PID[$node]}"
+            ip link set "cable-$1" name eth0 netns "$2"' sh "$node" "$(node_pid "$node")"
     node_exec "$node" sh -c '
         ip address add "$1/24" dev eth0 && ip link set eth0 up' sh "${NODE_ADDRESS[$node]}"
 }
@@ -223,10 +232,11 @@ node_start() {
 
 # node_kill NODE: the power cut. Returns when none of its processes is left.
 node_kill() {
-    local pid=${NODE_PID[$1]}
+    local pid
+    pid=$(node_pid "$1")
     kill -KILL "$pid" 2> /dev/null || return 0
     wait_until 20 "the processes of $1 to end" not kill -0 "$pid"
-    NODE_PID[$1]=
+    rm -f "$RUN_DIR/$1/pid"
 }
 
 # cluster_stop CLUSTER: power cut for all of its nodes, and no switch.

@@ -34,8 +34,33 @@ lunfs_format() {
 lunfs_mount() {
     local node=$1
     shift
-    node_exec "$node" mount.lunfs "$LUN" "$MOUNT" ${1:+-o "$1"} \
+    node_exec "$node" mount.lunfs "$(lun_path "$node")" "$MOUNT" ${1:+-o "$1"} \
         >> "$RUN_DIR/$node/log/lunfs" 2>&1 < /dev/null
+}
+
+# node_path NODE: the node's mount as seen from outside its mount namespace.
+node_path() {
+    echo "/proc/$(node_pid "$1")/root$MOUNT"
+}
+
+# lun_path_watch NODE: from now on the node reaches the LUN through a lun_proxy of its own; its log
+# is $RUN_DIR/NODE/lun-writes. Before the node mounts.
+lun_path_watch() {
+    local folder=$RUN_DIR/$1/lun-path
+    mkdir -p "$folder"
+    nsenter --target "$(node_pid "$1")" --mount -- \
+        "$BUILD/tests/lun_proxy" "$LUN" "$folder" "$RUN_DIR/$1/lun-writes"
+}
+
+# lun_path NODE: the LUN as the node sees it.
+lun_path() {
+    local watched=$RUN_DIR/$1/lun-path/lun
+    if [ -e "/proc/$(node_pid "$1")/root$watched" ]; then echo "$watched"; else echo "$LUN"; fi
+}
+
+# lun_path_set NODE pass|fail|hang|"delay MS"
+lun_path_set() {
+    echo "$2" > "/proc/$(node_pid "$1")/root$RUN_DIR/$1/lun-path/control"
 }
 
 lunfs_umount() {

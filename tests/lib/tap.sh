@@ -6,7 +6,8 @@
 #
 # on stdout, each alone on its line; all else that a test prints is its log.
 
-# test_case NAME FUNCTION...: runs it in a subshell with `set -e`; prints its result line.
+# test_case NAME FUNCTION...: runs it in a subshell with `set -e`; prints its result line. Always
+# returns 0; TEST_STATUS says how it went, for tests that cannot go on after a failure.
 # A function that returns 77 skips: the last line it printed is the reason.
 test_case() {
     local name=$1 log status=0 begin
@@ -22,6 +23,8 @@ test_case() {
     status=$?
     set -e
     sed 's/^/# /' "$log"
+    # shellcheck disable=SC2034 # for the caller
+    TEST_STATUS=$status
     case $status in
     0) echo "ok $name" ;;
     77) echo "skip $name # $(tail -n 1 "$log")" ;;

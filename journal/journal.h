@@ -115,6 +115,7 @@ struct journal_block {
     struct journal_transaction *dirty;      // holds its newest durable image, not in place yet
     struct journal_transaction *freed_by;   // revoked in it, not durable yet
     struct journal_lock *lock_state;        // set while any of the four is
+    bool is_freed_by_handle;
     bool is_in_write_back;
     TAILQ_ENTRY(journal_block) running_link;
     TAILQ_ENTRY(journal_block) committing_link;

@@ -146,7 +146,7 @@ static int write_journals(struct mkfs_layout *layout)
 {
     const struct geometry *g = &layout->geometry;
     struct lamport_clock clock = {.now = FIRST_VERSION};
-    struct journal_format_context context = {{0}};
+    struct journal_format_context context = {.user = NULL};
     memcpy(context.format_id, g->format_id, sizeof(context.format_id));
     int result = 0;
     for (uint32_t slot = 0; slot < g->slot_count && result == 0; slot++) {

@@ -13,11 +13,13 @@
 #include "fs/format.h"
 #include "fs/gate.h"
 
+#include "fs/journal_format.h"
+
 struct allocator;
 struct cache;
-struct cluster;
 struct inode_table;
 struct journal;
+struct lock_service;
 struct lock_table;
 
 struct volume_options {
@@ -44,9 +46,47 @@ struct volume {
     struct lock_table *locks;
     struct allocator *allocator;
     struct inode_table *inodes;
-    struct cluster *cluster; // messages to the lock masters, views, recovery
-    int failure;             // 0, or the negative error that ended this mount
+    struct journal_format_context journal_context;
+    int failure; // 0, or the negative error that ended this mount
+    // Called once, when the mount fails: the gate is shut by then. May be NULL.
+    void (*failed)(void *context, int error);
+    void *context;
 };
+
+// What a volume needs from its wiring; all of it outlives the volume.
+struct volume_config {
+    struct environment *environment;
+    struct block_device *device;
+    struct log *log;
+    struct gate *gate;
+    struct volume_options options;
+    struct geometry geometry;
+    void (*failed)(void *context, int error);
+    void *context;
+};
+
+// Reads the superblock, or the first good copy of it (with a warning), and checks it against the
+// device: 0, -ERROR_SUPERBLOCK_*, -ERROR_VOLUME_SHRUNK, -errno. Waits.
+int volume_read_geometry(struct block_device *device, struct scheduler *scheduler, struct log *log,
+                         struct geometry *geometry);
+
+// A volume that does no I/O yet: its clock and log can be used. Never NULL.
+struct volume *volume_new(const struct volume_config *config);
+// After volume_stop or volume_abandon, or if it was never started.
+void volume_free(struct volume *volume);
+
+// The journal of a slot as this volume configures it: for replay of others' and for its own.
+void volume_journal_config(struct volume *volume, uint32_t slot, struct journal_config *config);
+
+// Builds the core: journal (clean by now; none if read-only), cache, locks over `service`,
+// allocator, inodes. The gate is open and the lock service has its first view. Waits.
+int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
+                 struct lock_service *service);
+// The clean end: no operation is under way and no file open. Everything durable and in place, all
+// rights given back, the journal marked clean. Waits. After an error the mount has failed.
+int volume_stop(struct volume *volume);
+// The end after a failure: nothing is written. No operation is under way any more. Waits.
+void volume_abandon(struct volume *volume);
 
 // Ends the mount because of `error` (logged once, with `where`): no further write, all waiters get
 // the error, the mount answers EIO. Idempotent.

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The LUN as the core may touch it: a block device in front of the real one that keeps requests
+// back while the gate is shut and refuses them once the mount has ended. So cache, journal and
+// operations need not know of leases: no valid lease, no I/O.
+#pragma once
+
+#include "fs/base/block_device.h"
+#include "fs/base/environment.h"
+#include "fs/gate.h"
+
+// `inner` and `gate` outlive it. Never NULL. Closing it leaves `inner` open; nothing may wait then.
+struct block_device *gated_device_new(struct block_device *inner, struct gate *gate,
+                                      struct environment *environment);
+// The gate may have moved: submits what waits if it is open, refuses it with -EIO if it has ended.
+// Core thread; to be called after each resume, end, and lease that came back into time.
+void gated_device_gate_moved(struct block_device *device);
+// Requests handed to the inner device and not completed yet.
+unsigned gated_device_in_flight(const struct block_device *device);

@@ -67,3 +67,16 @@ boottime_ms() {
     # The test hosts never sleep, so that uptime, BOOTTIME and MONOTONIC agree.
     clock_ms
 }
+
+# lunfs_logged NODE PATTERN: whether the node's daemons, of all its mounts, said so.
+lunfs_logged() {
+    grep -qE "$2" "$RUN_DIR/$1/log/lunfs"
+}
+
+# lunfs_remount NODE: a mount that has ended, or whose daemon is dead, is unmounted and mounted anew.
+lunfs_remount() {
+    writer_stop "$1"
+    node_exec "$1" umount "$MOUNT"
+    wait_until 20 "lunfsd of $1 to end" lunfs_is_gone "$1"
+    lunfs_mount "$1"
+}

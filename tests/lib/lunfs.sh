@@ -30,11 +30,11 @@ lunfs_format() {
     mkfs.lunfs -q -f "$@" "$LUN"
 }
 
-# lunfs_mount NODE [OPTIONS]: returns when the mount is live there.
+# lunfs_mount NODE [OPTIONS]: returns when the mount is live there; its log is NODE/log/lunfs.
 lunfs_mount() {
     local node=$1
     shift
-    node_exec "$node" mount.lunfs "$(lun_path "$node")" "$MOUNT" ${1:+-o "$1"} \
+    node_exec "$node" mount.lunfs "$(lun_path "$node")" "$MOUNT" -o "log=stderr${1:+,$1}" \
         >> "$RUN_DIR/$node/log/lunfs" 2>&1 < /dev/null
 }
 

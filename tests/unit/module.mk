@@ -26,3 +26,13 @@ tests/unit/test_cluster_lock_SOURCES   := tests/unit/test_cluster_lock.c fs/clus
                                           fs/lock_set.c fs/dlm_service.c
 tests/unit/test_cluster_lock_LIBRARIES := dlm base
 tests/unit/test_cluster_lock_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_mkfs_layout
+tests/unit/test_mkfs_layout_SOURCES   := tests/unit/test_mkfs_layout.c tests/lib/sparse_device.c
+tests/unit/test_mkfs_layout_LIBRARIES := mkfs_layout fs_structures journal format base
+tests/unit/test_mkfs_layout_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_journal_pure
+tests/unit/test_journal_pure_SOURCES   := tests/unit/test_journal_pure.c
+tests/unit/test_journal_pure_LIBRARIES := journal base
+tests/unit/test_journal_pure_LDLIBS    := -lcmocka

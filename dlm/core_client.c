@@ -117,6 +117,7 @@ void core_client_convert(struct dlm_core *core, const struct dlm_convert *conver
     lock->serial = ++core->serial;
     send_convert(core, lock, convert, writes_value);
     if (!dlm_mode_is_down(lock->granted, convert->mode)) {
+        lock->granted = dlm_mode_kept(lock->granted, convert->mode);
         lock->requested = convert->mode;
         lock->flags = convert->flags;
         lock->is_cancelled = false;

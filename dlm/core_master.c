@@ -399,6 +399,9 @@ void core_master_receive_convert(struct dlm_core *core, const struct core_messag
         value_write(holder, m->flags, m->value);
         holder_set_granted(holder, m->mode);
     } else {
+        enum dlm_mode kept = dlm_mode_kept(holder->granted, m->mode);
+        if (kept != holder->granted)
+            holder_set_granted(holder, kept);
         holder_enqueue(holder, m->mode, m->flags);
         holder_judge(core, holder);
     }

@@ -11,6 +11,10 @@
 //
 // The answer says which of our operations the master had handled before it (`seen`). Unlocks that
 // came later are cut from what was granted; unlocks that it had seen preceded the grant.
+//
+// A shared lock over what the owner has exclusive is given up in the same way: the master keeps
+// the exclusive part until the owner, who now knows of its grant, says that it is shared. Else
+// others would share it with an owner that still believes to be alone.
 #include "dlm/core.h"
 
 #include "fs/base/check.h"
@@ -141,7 +145,7 @@ void core_range_client_lock(struct dlm_core *core, const struct dlm_range_lock *
 
 // Waits whose grant this unlock may cross remember it. True if there is one.
 static bool remember_unlock(struct dlm_core *core, struct core_file *file,
-                            const struct dlm_range_unlock *unlock, uint64_t serial)
+                            const struct dlm_range_unlock *unlock, uint64_t serial, bool is_share)
 {
     struct core_range_wait *wait;
     bool any = false;
@@ -151,6 +155,7 @@ static bool remember_unlock(struct dlm_core *core, struct core_file *file,
             continue;
         struct core_unlock *remembered = pool_get(&core->unlock_pool);
         remembered->serial = serial;
+        remembered->is_share = is_share;
         remembered->range = unlock->range;
         remembered->scope = unlock->scope;
         TAILQ_INSERT_TAIL(&wait->unlocks, remembered, link);
@@ -159,26 +164,33 @@ static bool remember_unlock(struct dlm_core *core, struct core_file *file,
     return any;
 }
 
+static void send_unlock(struct dlm_core *core, struct core_file *file,
+                        const struct dlm_range_unlock *unlock, uint64_t serial, bool is_share)
+{
+    struct message_range_unlock_wire m = {
+        .name = message_name_make(unlock->name),
+        .serial = le64_make(serial),
+        .range = message_range_make(&unlock->range),
+        .scope = unlock->scope,
+        .is_share = is_share,
+    };
+    core_send(core, file->master, &m, MESSAGE_RANGE_UNLOCK, sizeof(m));
+}
+
 void core_range_client_unlock(struct dlm_core *core, const struct dlm_range_unlock *unlock)
 {
     struct core_file *file = file_find(core, unlock->name);
-    uint64_t serial = core->serial + 1;
 
     CHECK(unlock->range.start <= unlock->range.end && unlock->scope <= DLM_SCOPE_HANDLE);
     if (!file)
         return;
     bool any = core_range_set_remove(&file->held, &core->range_pool, core->self, &unlock->range,
                                      unlock->scope);
-    any = (file->master && remember_unlock(core, file, unlock, serial)) || any;
-    if (any && file->master) {
-        struct message_range_unlock_wire m = {
-            .name = message_name_make(unlock->name),
-            .serial = le64_make(serial),
-            .range = message_range_make(&unlock->range),
-            .scope = unlock->scope,
-        };
-        core->serial = serial;
-        core_send(core, file->master, &m, MESSAGE_RANGE_UNLOCK, sizeof(m));
+    if (file->master) {
+        uint64_t serial = ++core->serial;
+        any = remember_unlock(core, file, unlock, serial, false) || any;
+        if (any)
+            send_unlock(core, file, unlock, serial, false);
     }
     file_put(core, file);
 }
@@ -229,6 +241,27 @@ void core_range_client_cancel(struct dlm_core *core, const struct dlm_range_canc
 
 // ---- what the master answers ------------------------------------------------------------------
 
+static void unlock_again(struct dlm_core *core, struct core_file *file,
+                         const struct core_unlock *unlock)
+{
+    if (unlock->is_share)
+        core_range_set_share(&file->held, &core->range_pool, core->self, &unlock->range);
+    else
+        core_range_set_remove(&file->held, &core->range_pool, core->self, &unlock->range,
+                              unlock->scope);
+}
+
+// The grant is here: what was exclusive and is shared now may be shared by others.
+static void share(struct dlm_core *core, struct core_range_wait *wait)
+{
+    struct core_file *file = wait->file;
+    struct dlm_range_unlock unlock = {file->name, wait->range, DLM_SCOPE_RANGE};
+    uint64_t serial = ++core->serial;
+
+    remember_unlock(core, file, &unlock, serial, true);
+    send_unlock(core, file, &unlock, serial, true);
+}
+
 static void take_granted(struct dlm_core *core, struct core_range_wait *wait, uint64_t seen)
 {
     struct core_file *file = wait->file;
@@ -237,8 +270,7 @@ static void take_granted(struct dlm_core *core, struct core_range_wait *wait, ui
     core_range_set_add(&file->held, &core->range_pool, core->self, false, &wait->range);
     TAILQ_FOREACH (unlock, &wait->unlocks, link)
         if (unlock->serial > seen && !SABOTAGE(dlm_forget_crossing_unlock))
-            core_range_set_remove(&file->held, &core->range_pool, core->self, &unlock->range,
-                                  unlock->scope);
+            unlock_again(core, file, unlock);
 }
 
 void core_range_client_receive_result(struct dlm_core *core, const struct core_message *message)
@@ -252,6 +284,8 @@ void core_range_client_receive_result(struct dlm_core *core, const struct core_m
     int error = message_error_get(m->error);
     if (error == 0 && !wait->is_test)
         take_granted(core, wait, le64_get(m->seen));
+    if (m->is_kept)
+        share(core, wait);
     effect_result(core, wait->cookie, error);
     struct dlm_effect_range_result *result =
         &core->effects->items[core->effects->count - 1].range_result;

@@ -20,7 +20,8 @@ void core_range_waiter_free(struct dlm_core *core, struct core_resource *resourc
 }
 
 static void answer(struct dlm_core *core, struct core_resource *resource,
-                   struct core_range_waiter *waiter, int error, const struct core_range *conflict)
+                   struct core_range_waiter *waiter, int error, const struct core_range *conflict,
+                   bool is_kept)
 {
     struct message_range_result_wire m = {
         .name = message_name_make(resource->name),
@@ -28,6 +29,7 @@ static void answer(struct dlm_core *core, struct core_resource *resource,
         .serial = le64_make(waiter->serial),
         .seen = le64_make(waiter->peer->range_serial_seen),
         .error = message_error_make(error),
+        .is_kept = is_kept,
     };
     if (conflict) {
         m.conflict_node = message_node_make(conflict->node);
@@ -46,6 +48,17 @@ static void suspect_waiters(struct core_resource *resource)
         waiter->is_suspect = true;
 }
 
+// A part that its owner has exclusive and now asks shared stays exclusive until the owner knows.
+static bool give(struct dlm_core *core, struct core_resource *resource, struct dlm_node node,
+                 const struct dlm_range *range)
+{
+    core->counters.mastered_grants++;
+    if (range->type == DLM_RANGE_SHARED)
+        return core_range_set_add_shared(&resource->ranges, &core->range_pool, node, range);
+    core_range_set_add(&resource->ranges, &core->range_pool, node, false, range);
+    return false;
+}
+
 enum verdict { VERDICT_WAIT, VERDICT_ANSWERED, VERDICT_GRANTED };
 
 static enum verdict waiter_try(struct dlm_core *core, struct core_resource *resource,
@@ -59,21 +72,17 @@ static enum verdict waiter_try(struct dlm_core *core, struct core_resource *reso
         return VERDICT_WAIT;
     if (!conflict) {
         bool is_test = waiter->is_test;
-        answer(core, resource, waiter, 0, NULL);
-        if (is_test)
-            return VERDICT_ANSWERED;
-        core_range_set_add(&resource->ranges, &core->range_pool, node, false, &range);
-        core->counters.mastered_grants++;
-        return VERDICT_GRANTED;
+        bool is_kept = !is_test && give(core, resource, node, &range);
+        answer(core, resource, waiter, 0, NULL, is_kept);
+        return is_test ? VERDICT_ANSWERED : VERDICT_GRANTED;
     }
     if (waiter->wait || (conflict->is_dead && !waiter->is_test))
         return VERDICT_WAIT;
-    answer(core, resource, waiter, -EAGAIN, conflict);
+    answer(core, resource, waiter, -EAGAIN, conflict, false);
     return VERDICT_ANSWERED;
 }
 
-// One pass over the waiters. True if a range was granted: it may have replaced one that was
-// exclusive, and so have made room for others.
+// One pass over the waiters. True if a range was granted.
 static bool try_all(struct dlm_core *core, struct core_resource *resource)
 {
     struct core_range_waiter *waiter = TAILQ_FIRST(&resource->range_waiters), *next;
@@ -90,7 +99,7 @@ void core_range_master_run(struct dlm_core *core, struct core_resource *resource
 {
     if (TAILQ_EMPTY(&resource->range_waiters))
         return;
-    while (try_all(core, resource))
+    if (try_all(core, resource))
         suspect_waiters(resource);
     core_deadlock_search(core, resource);
 }
@@ -133,8 +142,11 @@ void core_range_master_receive_unlock(struct dlm_core *core, const struct core_m
     note_serial(message, le64_get(m->serial));
     if (!resource)
         return;
-    core_range_set_remove(&resource->ranges, &core->range_pool, message->from->node, &range,
-                          m->scope);
+    if (m->is_share)
+        core_range_set_share(&resource->ranges, &core->range_pool, message->from->node, &range);
+    else
+        core_range_set_remove(&resource->ranges, &core->range_pool, message->from->node, &range,
+                              m->scope);
     core_resource_run(core, resource);
 }
 
@@ -158,7 +170,7 @@ void core_range_master_receive_cancel(struct dlm_core *core, const struct core_m
 
     if (!waiter)
         return; // answered already, the answer is on its way
-    answer(core, resource, waiter, message_error_get(m->error), NULL);
+    answer(core, resource, waiter, message_error_get(m->error), NULL, false);
     core_resource_run(core, resource);
 }
 

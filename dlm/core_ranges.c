@@ -105,6 +105,57 @@ void core_range_set_add(struct core_range_set *set, struct pool *pool, struct dl
     merge_neighbours(set, pool, insert(set, pool, node, is_dead, range));
 }
 
+// Puts into `pieces` copies of what the owner holds within `range`, cut to it and under its handle.
+static void copy_held(const struct core_range_set *set, struct core_range_set *pieces,
+                      struct pool *pool, struct dlm_node node, const struct dlm_range *range)
+{
+    const struct core_range *held;
+
+    TAILQ_FOREACH (held, set, link) {
+        struct dlm_range piece = held->range;
+        if (!core_range_same_owner(held, node, range) || !overlaps(&piece, range))
+            continue;
+        piece.start = piece.start < range->start ? range->start : piece.start;
+        piece.end = piece.end > range->end ? range->end : piece.end;
+        piece.handle = range->handle;
+        piece.pid = range->pid;
+        insert(pieces, pool, node, false, &piece);
+    }
+}
+
+bool core_range_set_add_shared(struct core_range_set *set, struct pool *pool, struct dlm_node node,
+                               const struct dlm_range *range)
+{
+    struct core_range_set pieces = TAILQ_HEAD_INITIALIZER(pieces);
+    struct core_range *piece;
+    bool any = false;
+
+    copy_held(set, &pieces, pool, node, range);
+    core_range_set_add(set, pool, node, false, range);
+    TAILQ_FOREACH (piece, &pieces, link) {
+        if (piece->range.type != DLM_RANGE_EXCLUSIVE)
+            continue;
+        any = true;
+        core_range_set_add(set, pool, node, false, &piece->range);
+    }
+    core_range_set_clear(&pieces, pool);
+    return any;
+}
+
+void core_range_set_share(struct core_range_set *set, struct pool *pool, struct dlm_node node,
+                          const struct dlm_range *range)
+{
+    struct core_range_set pieces = TAILQ_HEAD_INITIALIZER(pieces);
+    struct core_range *piece;
+
+    copy_held(set, &pieces, pool, node, range);
+    TAILQ_FOREACH (piece, &pieces, link) {
+        piece->range.type = DLM_RANGE_SHARED;
+        core_range_set_add(set, pool, node, false, &piece->range);
+    }
+    core_range_set_clear(&pieces, pool);
+}
+
 bool core_range_scope_covers(const struct dlm_range *range, enum dlm_range_scope scope,
                              const struct dlm_range *of)
 {

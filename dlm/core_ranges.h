@@ -29,6 +29,15 @@ bool core_range_conflicts(const struct core_range *held, struct dlm_node node,
 void core_range_set_add(struct core_range_set *set, struct pool *pool, struct dlm_node node,
                         bool is_dead, const struct dlm_range *range);
 
+// The same for a shared range, except that what the owner has exclusive there stays so (under the
+// new handle). True if there was any.
+bool core_range_set_add_shared(struct core_range_set *set, struct pool *pool, struct dlm_node node,
+                               const struct dlm_range *range);
+
+// What the owner holds within `range` becomes shared, under `range`'s handle.
+void core_range_set_share(struct core_range_set *set, struct pool *pool, struct dlm_node node,
+                          const struct dlm_range *range);
+
 // Takes away what `range` and `scope` name. True if there was anything.
 bool core_range_set_remove(struct core_range_set *set, struct pool *pool, struct dlm_node node,
                            const struct dlm_range *range, enum dlm_range_scope scope);

@@ -73,7 +73,8 @@ struct dlm_range {
 enum dlm_range_scope {
     DLM_SCOPE_RANGE,  // [start, end] of the owner
     DLM_SCOPE_OWNER,  // all of the owner in this space: FLUSH
-    DLM_SCOPE_HANDLE, // all that this handle took, in both spaces: RELEASE
+    DLM_SCOPE_HANDLE, // all that this handle took, in both spaces: RELEASE. No lock that was asked
+                      // through this handle may be unanswered.
 };
 
 // ---- events -----------------------------------------------------------------------------------
@@ -107,8 +108,9 @@ struct dlm_request {
 };
 
 // Changes a granted lock with nothing pending. Down (dlm_mode_is_down) is effective at once and
-// answered in the same step; else the old mode is held until GRANT or DENIED (-EDEADLK: another
-// holder waits for this lock to go down in order to go up itself; give the lock up and ask anew).
+// answered in the same step; else the old mode (between CW and PR only CR, see dlm_mode_kept) is
+// held until GRANT, and after DENIED (-EDEADLK: another holder waits for this lock to go down in
+// order to go up itself; give the lock up and ask anew).
 struct dlm_convert {
     uint64_t cookie;
     uint8_t mode;
@@ -214,7 +216,8 @@ struct dlm_effect_denied {
     int error; // -EAGAIN, -ECANCELED, -EDEADLK
 };
 
-// Sent once for each mode wanted; the owner goes down to a mode compatible with it when it can.
+// Sent once for each mode wanted; the owner goes down to a mode compatible with it when it can. It
+// may name a lock that a later event of the same step has released.
 struct dlm_effect_blocking {
     uint64_t cookie;
     uint8_t mode; // what the other one wants

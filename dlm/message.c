@@ -179,7 +179,7 @@ static bool range_unlock_is_valid(const void *bytes)
 {
     const struct message_range_unlock_wire *m = bytes;
     return name_is_valid(&m->name) && range_is_valid(&m->range) && m->scope <= DLM_SCOPE_HANDLE &&
-           ZERO(m);
+           m->is_share <= 1 && ZERO(m);
 }
 
 static bool range_cancel_is_valid(const void *bytes)
@@ -193,7 +193,8 @@ static bool range_result_is_valid(const void *bytes)
 {
     const struct message_range_result_wire *m = bytes;
     return name_is_valid(&m->name) && le32_get(m->conflict_node.zero) == 0 &&
-           range_is_valid(&m->conflict) && m->error < MESSAGE_ERROR_COUNT && ZERO(m);
+           range_is_valid(&m->conflict) && m->error < MESSAGE_ERROR_COUNT && m->is_kept <= 1 &&
+           ZERO(m);
 }
 
 static bool range_hold_is_valid(const void *bytes)

@@ -211,7 +211,8 @@ struct message_range_unlock_wire {
     le64_t serial;                     // 24
     struct range_wire range;           // 32
     uint8_t scope;                     // 72  enum dlm_range_scope
-    uint8_t zero[7];                   // 73
+    uint8_t is_share;                  // 73  1: what is exclusive there becomes shared, no more
+    uint8_t zero[6];                   // 74
 };
 _Static_assert(sizeof(struct message_range_unlock_wire) == 80, "wire size");
 
@@ -234,7 +235,8 @@ struct message_range_result_wire {
     struct node_wire conflict_node;    // 48
     struct range_wire conflict;        // 64
     uint8_t error;                     // 104
-    uint8_t zero[7];                   // 105
+    uint8_t is_kept;                   // 105 a part that was exclusive waits for UNLOCK is_share
+    uint8_t zero[6];                   // 106
 };
 _Static_assert(sizeof(struct message_range_result_wire) == 112, "wire size");
 

@@ -41,6 +41,12 @@ bool dlm_mode_is_down(enum dlm_mode from, enum dlm_mode to)
     return down[from][to];
 }
 
+enum dlm_mode dlm_mode_kept(enum dlm_mode from, enum dlm_mode to)
+{
+    CHECK(!dlm_mode_is_down(from, to));
+    return down[to][from] ? from : DLM_CR;
+}
+
 enum dlm_mode dlm_mode_strongest_beside(unsigned held)
 {
     // CW and PR are both in a set of candidates only when PW is, so the highest number is

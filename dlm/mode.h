@@ -32,6 +32,11 @@ bool dlm_mode_is_compatible(enum dlm_mode held, enum dlm_mode wanted);
 // ("down", or to itself) is always granted at once. CW and PR are not comparable: neither way.
 bool dlm_mode_is_down(enum dlm_mode from, enum dlm_mode to);
 
+// What is held while a conversion that is not down waits, and after its denial: `from`, but CR
+// between CW and PR. Each of these two excludes what the other allows, and the master may have
+// made the change, and let others in, before the holder hears of it.
+enum dlm_mode dlm_mode_kept(enum dlm_mode from, enum dlm_mode to);
+
 // The strongest mode that is compatible with every mode whose bit (1 << mode) is set in `held`.
 // DLM_EX for an empty set, DLM_NL where EX is in it.
 enum dlm_mode dlm_mode_strongest_beside(unsigned held);

@@ -2,8 +2,9 @@
 # The harness, the real-cluster tests, the virtual machine, the benchmark, and the targets that
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
+POSIX_TESTS   := names attributes data locks full
 TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/open_for_write tests/together \
-                 tests/visibility tests/witness
+                 tests/visibility tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
@@ -16,6 +17,12 @@ tests/together_SOURCES       := tests/cluster/together.c
 tests/witness_SOURCES        := tests/cluster/witness.c
 tests/visibility_SOURCES     := tests/cluster/visibility.c tests/lib/expect.c
 tests/visibility_LDLIBS      := -lcmocka
+
+define posix_test
+tests/posix_$(1)_SOURCES := tests/posix/$(1).c tests/posix/workplace.c tests/lib/expect.c
+tests/posix_$(1)_LDLIBS  := -lcmocka
+endef
+$(foreach test,$(POSIX_TESTS),$(eval $(call posix_test,$(test))))
 
 # These install what is missing first and build in a second make, so that they work on a machine
 # that has nothing but make.

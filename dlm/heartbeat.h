@@ -23,7 +23,8 @@ struct heartbeat_slot_info {
     uint64_t silent_ns;  // no change for so long
     uint32_t change_count;
     bool fences;
-    uint32_t fence_verdict;
+    bool frees;             // to be written FREE, not durable yet
+    uint32_t fence_verdict; // enum lease_fence_verdict
     uint64_t fence_left_ns; // estimate
     char node_name[FORMAT_NODE_NAME_BYTES];
 };
@@ -35,10 +36,11 @@ struct heartbeat_thread_config {
     bool uses_fua;                   // writes with RWF_DSYNC; else the LUN has no volatile cache
     struct environment *environment; // a real one: posts go to its core
     struct log *log;
+    uint64_t core_patience_ns; // a core that has not turned for so long hangs; 0: L/2
     void *context;
     // On the heartbeat's own thread; may not block.
     void (*lease_extended)(void *context, uint64_t until_ns);
-    // ... the core has not turned for more than L/2: the guard is to kill this process.
+    // ... the core has not turned for too long: the guard is to kill this process.
     void (*core_hung)(void *context, uint64_t hung_ns);
     // On the heartbeat's thread, at once when this node must end; shut the gate here.
     void (*ended_now)(void *context, int error);
@@ -49,10 +51,11 @@ struct heartbeat_thread_config {
 };
 
 // Starts the thread: SCHED_FIFO and real-time I/O priority where the process may have them (the log
-// says when not). 0 and *heartbeat, or -errno. The first beat is written before it returns.
+// says when not). 0 and *heartbeat, or -errno. Returns before the first beat: state_durable tells.
 int heartbeat_start(const struct heartbeat_thread_config *config, struct heartbeat **heartbeat);
 // Writes a last beat with `state` (FREE after a clean leave, STOPPED after draining; or the current
-// one to write nothing), then ends the thread and frees all. Returns its durability: 0 or -errno.
+// one to write nothing), then ends the thread and frees all. Waits for that, L at most. 0 if it is
+// durable, or the error.
 int heartbeat_stop(struct heartbeat *heartbeat, enum heartbeat_state state);
 
 // Orders from the core's thread; they take effect at once (the thread is woken).
@@ -70,8 +73,9 @@ void heartbeat_write_stopped(struct heartbeat *heartbeat);
 struct heartbeat_status {
     uint64_t lease_until_ns;
     uint64_t lamport_durable;
-    uint64_t mailbox_rounds; // grows by one with each clean mailbox read that began after a beat
-    uint64_t beat_us_max;    // slowest beat so far
+    uint64_t mailbox_clean_ns; // when the last clean mailbox read was submitted (rule 18)
+    uint64_t mailbox_rounds;   // grows by one with each clean mailbox read that began after a beat
+    uint64_t beat_us_max;      // slowest beat so far
     enum heartbeat_state state_durable;
     enum heartbeat_end end;
     bool frees_pending; // some slot is still to be written FREE

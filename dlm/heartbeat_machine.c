@@ -250,10 +250,13 @@ const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *mach
     }
     switch ((enum phase)machine->phase) {
     case PHASE_FIRST_MAILBOX:
-    case PHASE_MAILBOX:
+        if (now_ns < machine->next_beat_ns)
+            return ask_sleep(machine, machine->next_beat_ns);
         return ask(machine, HEARTBEAT_IO_READ_MAILBOX, machine->config.slot, now_ns);
     case PHASE_REPAIR_MAILBOX:
         return ask_mailbox_repair(machine, now_ns);
+    case PHASE_MAILBOX:
+        return ask(machine, HEARTBEAT_IO_READ_MAILBOX, machine->config.slot, now_ns);
     case PHASE_READ_BACK:
         return ask(machine, HEARTBEAT_IO_READ_BEAT, machine->config.slot, now_ns);
     case PHASE_NOTE_BACK:
@@ -304,6 +307,8 @@ static void completed_beat(struct heartbeat_machine *machine, int result, uint64
 {
     if (result == 0)
         beat_acknowledged(machine, now_ns);
+    else if (machine->end != HEARTBEAT_ALIVE)
+        beat_failed(machine, now_ns);
     else
         machine->phase = PHASE_READ_BACK;
 }
@@ -342,11 +347,21 @@ static void poisoned(struct heartbeat_machine *machine, const struct mailbox_con
     heartbeat_machine_end(machine, HEARTBEAT_END_POISONED, reason);
 }
 
+static void completed_first_mailbox(struct heartbeat_machine *machine, int result, uint64_t now_ns)
+{
+    machine->phase = PHASE_IDLE;
+    if (error_is_check(result))
+        machine->phase = PHASE_REPAIR_MAILBOX;
+    else if (result < 0) {
+        machine->phase = PHASE_FIRST_MAILBOX;
+        machine->next_beat_ns = retry_ns(machine, now_ns);
+    }
+}
+
 // A mailbox that cannot be read is not clean: the lease does not move.
 static void completed_mailbox(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
     struct mailbox_content mailbox;
-    bool is_first = machine->phase == PHASE_FIRST_MAILBOX;
     if (result == 0)
         result = mailbox_decode(machine->buffer, machine->config.geometry, machine->config.slot,
                                 &mailbox);
@@ -354,13 +369,15 @@ static void completed_mailbox(struct heartbeat_machine *machine, int result, uin
         poisoned(machine, &mailbox);
         return;
     }
-    machine->phase = PHASE_IDLE;
-    if (is_first && error_is_check(result))
-        machine->phase = PHASE_REPAIR_MAILBOX;
-    if (is_first && result < 0 && !error_is_check(result))
-        machine->phase = PHASE_FIRST_MAILBOX;
-    if (is_first || result != 0)
+    if (machine->phase == PHASE_FIRST_MAILBOX) {
+        completed_first_mailbox(machine, result, now_ns);
         return;
+    }
+    machine->phase = PHASE_IDLE;
+    if (result != 0) {
+        machine->next_beat_ns = retry_ns(machine, now_ns);
+        return;
+    }
     machine->mailbox_clean_ns = machine->io_submitted_ns;
     machine->mailbox_rounds++;
     lease_extend(&machine->lease, machine->io_submitted_ns, now_ns);
@@ -460,11 +477,11 @@ static void completed_free(struct heartbeat_machine *machine, int result, uint64
         slot->free_at_ns = retry_ns(machine, now_ns);
 }
 
-static void completed_mailbox_repair(struct heartbeat_machine *machine, int result)
+static void completed_mailbox_repair(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
-    // Read it again, whatever came: a note may have been on its way.
-    (void)result;
-    machine->phase = PHASE_FIRST_MAILBOX;
+    machine->phase = PHASE_FIRST_MAILBOX; // look again: a note may have been on its way
+    if (result != 0)
+        machine->next_beat_ns = retry_ns(machine, now_ns);
 }
 
 void heartbeat_machine_completed(struct heartbeat_machine *machine, int result, uint64_t now_ns)
@@ -484,7 +501,7 @@ void heartbeat_machine_completed(struct heartbeat_machine *machine, int result, 
         completed_mailbox(machine, result, now_ns);
         break;
     case HEARTBEAT_IO_WRITE_MAILBOX:
-        completed_mailbox_repair(machine, result);
+        completed_mailbox_repair(machine, result, now_ns);
         break;
     case HEARTBEAT_IO_READ_SLOT:
         if (machine->phase == PHASE_FREE_LOOK)

@@ -105,7 +105,8 @@ struct heartbeat_machine {
     uint64_t next_beat_ns;
     uint64_t next_watch_ns;
     uint32_t watch_cursor;
-    uint32_t phase;    // private
+    uint32_t phase; // private
+    uint64_t started_ns;
     bool is_silent;    // beats no more: ended or stopped
     uint32_t failures; // beats in a row that failed
     uint8_t *buffer;   // 4096 bytes, aligned, the caller's

@@ -5,3 +5,8 @@ dlm_PURE  := dlm/mode.c dlm/message.c dlm/session.c dlm/core.c dlm/core_client.c
              dlm/core_range_master.c dlm/core_ranges.c dlm/core_recovery.c dlm/core_table.c \
              dlm/core_text.c dlm/core_view.c
 dlm_SHELL :=
+
+# Membership, leases, fencing, transport. Whoever uses the heartbeat's thread, corosync or the mesh
+# links -levent_core, -lcpg -lquorum -lcmap, -lssl -lcrypto; and libformat for the blocks.
+dlm_PURE  += dlm/lease.c dlm/heartbeat_block.c dlm/heartbeat_machine.c
+dlm_SHELL += dlm/heartbeat.c

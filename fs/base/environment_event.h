@@ -38,6 +38,10 @@ void environment_event_stop(struct environment *environment);
 // order; all posts that wait are run in one turn.
 void environment_event_post(struct environment *environment, struct environment_post *post);
 
+// Takes back a post that has not been run, so that its owner may be freed: after it, and after all
+// threads that might post it are gone, nothing refers to it. Harmless if it was not posted.
+void environment_event_post_cancel(struct environment *environment, struct environment_post *post);
+
 // --- descriptors -----------------------------------------------------------------------------
 
 enum environment_watch_interest { ENVIRONMENT_READABLE = 1, ENVIRONMENT_WRITABLE = 2 };

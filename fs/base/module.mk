@@ -6,3 +6,5 @@ base_SHELL := fs/base/check.c fs/base/log.c fs/base/coroutine.c fs/base/environm
 # The block devices; who uses the aio one links -laio.
 base_SHELL += fs/base/block_device_open.c fs/base/block_device_file.c fs/base/block_device_aio.c
 base_SHELL += fs/base/environment_tool.c
+# The real event loop; who uses it links -levent_core.
+base_SHELL += fs/base/environment_event.c

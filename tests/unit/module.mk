@@ -36,3 +36,14 @@ UNIT_TESTS += tests/unit/test_journal_pure
 tests/unit/test_journal_pure_SOURCES   := tests/unit/test_journal_pure.c
 tests/unit/test_journal_pure_LIBRARIES := journal base
 tests/unit/test_journal_pure_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_journal
+tests/unit/test_journal_SOURCES   := tests/unit/test_journal.c tests/sim/world.c tests/sim/disk.c \
+                                     tests/sim/disk_pages.c tests/sim/journal_format.c
+tests/unit/test_journal_LIBRARIES := journal base
+tests/unit/test_journal_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_lease
+tests/unit/test_lease_SOURCES   := tests/unit/test_lease.c
+tests/unit/test_lease_LIBRARIES := dlm base
+tests/unit/test_lease_LDLIBS    := -lcmocka

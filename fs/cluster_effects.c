@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the membership machine orders, carried out: views to locks and links, fences to the fence,
+// replays to recovery, the gate shut and opened.
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/error.h"
+#include "fs/cluster_state.h"
+#include "fs/gated_device.h"
+#include "fs/recovery.h"
+
+static const char *name_of(struct cluster *cluster, uint32_t node_id)
+{
+    const struct transport_node *node = corosync_config_node(cluster->corosync_config, node_id);
+    return node != NULL ? node->name : "unknown node";
+}
+
+// --- views -----------------------------------------------------------------------------------
+
+static void install_in_locks(struct cluster *cluster, const struct membership_view *view)
+{
+    struct dlm_view *dlm = calloc(1, sizeof(*dlm));
+    CHECK(dlm != NULL);
+    dlm->epoch = view->epoch;
+    for (uint32_t i = 0; i < view->member_count; i++)
+        dlm->members[dlm->member_count++] =
+            (struct dlm_node){view->members[i].node_id, view->members[i].incarnation};
+    for (uint32_t i = 0; i < view->dead_count; i++)
+        dlm->dead[dlm->dead_count++] =
+            (struct dlm_node){view->dead[i].node_id, view->dead[i].incarnation};
+    dlm_service_view(cluster->locks, dlm);
+    free(dlm);
+}
+
+static void add_links(struct cluster *cluster, const struct membership_view *view)
+{
+    for (uint32_t i = 0; i < view->member_count; i++) {
+        const struct membership_member *member = &view->members[i];
+        if (member->incarnation == cluster->incarnation)
+            continue;
+        struct dlm_node peer = {member->node_id, member->incarnation};
+        transport_peer_add(cluster->transport, peer, member->port);
+    }
+}
+
+static void log_view(struct cluster *cluster, const struct membership_view *view)
+{
+    TEXT(text, 512);
+    for (uint32_t i = 0; i < view->member_count; i++)
+        text_add(&text, "%s%s", i > 0 ? " " : "", name_of(cluster, view->members[i].node_id));
+    for (uint32_t i = 0; i < view->dead_count; i++)
+        text_add(&text, "%s%s (slot %u)",
+                 i > 0 ? ", " : "; to recover: ", name_of(cluster, view->dead[i].node_id),
+                 view->dead[i].slot);
+    log_notice(cluster->config.log, "view %llu: %s", (unsigned long long)view->epoch, text.bytes);
+}
+
+static void install_view(struct cluster *cluster, const struct membership_view *view)
+{
+    log_view(cluster, view);
+    cluster_peers_set_view(cluster, view);
+    add_links(cluster, view);
+    install_in_locks(cluster, view);
+    cluster->has_view = true;
+}
+
+// --- founding and joining --------------------------------------------------------------------
+
+static void found(void *argument)
+{
+    struct cluster *cluster = argument;
+    struct membership_node dead[FORMAT_SLOT_COUNT_MAX];
+    uint32_t dead_count = 0, slot = 0;
+    int result = cluster_claim_acquire(cluster);
+    uint64_t block = 0;
+    if (result == 0)
+        result = slot_survey_read(&cluster->survey, cluster->config.device,
+                                  cluster->config.environment->scheduler,
+                                  &cluster->config.volume->geometry, &block);
+    if (result == 0)
+        result = slot_survey_choose(&cluster->survey, cluster->corosync_config->node_id, &slot);
+    if (result == 0)
+        result = cluster_presence_start(cluster, slot);
+    for (uint32_t i = 0; i < cluster->survey.slot_count && result == 0; i++) {
+        const struct heartbeat_content *heartbeat = &cluster->survey.slots[i].heartbeat;
+        if (cluster->survey.slots[i].is_in_use)
+            dead[dead_count++] =
+                (struct membership_node){heartbeat->node_id, i, heartbeat->incarnation};
+    }
+    if (result != 0) {
+        cluster_fail(cluster, result, "taking the volume");
+    } else if (!cluster->is_closing) {
+        cluster->is_founder = true;
+        struct membership_event event = {
+            .type = MEMBERSHIP_EVENT_FOUNDED,
+            .founded = {.slot = slot, .dead = dead, .dead_count = dead_count}};
+        cluster_event(cluster, &event);
+    }
+    cluster_helper_ended(cluster);
+}
+
+// A joiner beats in its slot, so that the members see it, and looks for beats of theirs.
+static void take_slot(struct cluster *cluster, const struct membership_node *node)
+{
+    int result = cluster_presence_start(cluster, node->slot);
+    if (result != 0) {
+        cluster_fail(cluster, result, "the first heartbeat");
+        return;
+    }
+    for (uint32_t slot = 0; slot < cluster->survey.slot_count; slot++)
+        heartbeat_watch(presence_heartbeat(cluster->presence), slot, slot != node->slot);
+    cluster->proves_lun = true;
+}
+
+static void watch_joiner(struct cluster *cluster, const struct membership_node *node)
+{
+    struct cluster_peer *peer = cluster_peer_get(cluster, node);
+    struct heartbeat_slot_info info;
+    heartbeat_watch(presence_heartbeat(cluster->presence), node->slot, true);
+    heartbeat_slot_get(presence_heartbeat(cluster->presence), node->slot, &info);
+    peer->is_joiner = true;
+    peer->count_first = info.change_count;
+}
+
+// --- fencing and recovery --------------------------------------------------------------------
+
+static void fence(struct cluster *cluster, const struct membership_effect *effect)
+{
+    const struct membership_node *node = &effect->fence.node;
+    const struct lease_config *lease = &cluster->config.lease;
+    struct fence_victim victim = {
+        .slot = node->slot,
+        .node_id = node->node_id,
+        .incarnation = node->incarnation,
+        .is_node_up = effect->fence.is_node_up,
+        .yields = effect->fence.yields,
+        .yield_ns = lease->beat_ns + lease->io_max_ns,
+    };
+    strncpy(victim.name, name_of(cluster, node->node_id), sizeof(victim.name) - 1);
+    strncpy(victim.reason, effect->fence.reason, sizeof(victim.reason) - 1);
+    log_notice(cluster->config.log, "fencing %s (slot %u, incarnation %llu): %s", victim.name,
+               node->slot, (unsigned long long)node->incarnation, victim.reason);
+    fence_start(cluster->fence, &victim);
+}
+
+struct replay_job {
+    struct cluster *cluster;
+    struct membership_node node;
+};
+
+static void replay(void *argument)
+{
+    struct replay_job *job = argument;
+    struct cluster *cluster = job->cluster;
+    struct recovery_victim victim = {job->node.slot, job->node.incarnation};
+    int result = recovery_replay_and_free(cluster->config.volume,
+                                          presence_heartbeat(cluster->presence), &victim, 1);
+    if (result == 0 && !cluster->is_closing)
+        cluster_node_event(cluster, MEMBERSHIP_EVENT_REPLAYED, &job->node);
+    free(job);
+    cluster_helper_ended(cluster);
+}
+
+static void start_replay(struct cluster *cluster, const struct membership_node *node)
+{
+    struct replay_job *job = malloc(sizeof(*job));
+    CHECK(job != NULL);
+    *job = (struct replay_job){cluster, *node};
+    struct cluster_peer *peer = cluster_peer_get(cluster, node);
+    peer->is_replayed_here = true;
+    cluster_helper_start(cluster, "replay", replay, job);
+}
+
+static void orphans(void *argument)
+{
+    struct replay_job *job = argument;
+    recovery_orphans(job->cluster->config.volume, job->node.slot);
+    cluster_helper_ended(job->cluster);
+    free(job);
+}
+
+// Whoever replayed the journal also finishes what the dead had unlinked, now that its locks can be
+// had. A volume that is only being mounted does so when it starts (fs/worker.c).
+static void recovered(struct cluster *cluster, const struct membership_node *node)
+{
+    log_notice(cluster->config.log, "%s (slot %u) is recovered", name_of(cluster, node->node_id),
+               node->slot);
+    dlm_service_recovered(cluster->locks, (struct dlm_node){node->node_id, node->incarnation});
+    struct cluster_peer *peer = cluster_peer_find(cluster, node->node_id, node->incarnation);
+    bool is_ours = peer != NULL && peer->is_replayed_here;
+    if (!is_ours || cluster->config.volume->locks == NULL || cluster->is_closing)
+        return;
+    struct replay_job *job = malloc(sizeof(*job));
+    CHECK(job != NULL);
+    *job = (struct replay_job){cluster, *node};
+    cluster_helper_start(cluster, "orphans", orphans, job);
+}
+
+// --- the gate --------------------------------------------------------------------------------
+
+static void suspend(struct cluster *cluster)
+{
+    int running = GATE_RUNNING;
+    atomic_compare_exchange_strong(&cluster->config.volume->gate->state, &running, GATE_SUSPENDED);
+    cluster->runs = false;
+    cluster->checks_mailbox = false;
+    if (cluster->presence != NULL)
+        heartbeat_set_state(presence_heartbeat(cluster->presence), HEARTBEAT_SUSPENDED);
+    log_line(cluster->config.log, LOG_LEVEL_WARNING, ERROR_QUORUM_LOST, "%s: I/O waits",
+             error_text(-ERROR_QUORUM_LOST));
+}
+
+// A fresh mailbox read: one that began after now, so the one under way does not count.
+static void check_mailbox(struct cluster *cluster)
+{
+    struct heartbeat_status status;
+    heartbeat_status_get(presence_heartbeat(cluster->presence), &status);
+    cluster->mailbox_round_wanted = status.mailbox_rounds + 2;
+    cluster->checks_mailbox = true;
+}
+
+static void resume(struct cluster *cluster)
+{
+    int suspended = GATE_SUSPENDED;
+    if (!atomic_compare_exchange_strong(&cluster->config.volume->gate->state, &suspended,
+                                        GATE_RUNNING))
+        return; // ended
+    cluster->runs = true;
+    heartbeat_set_state(presence_heartbeat(cluster->presence), HEARTBEAT_RUNNING);
+    gated_device_gate_moved(cluster->config.gated_device);
+    log_notice(cluster->config.log, "running");
+}
+
+// --- all effects -----------------------------------------------------------------------------
+
+void cluster_carry_out(struct cluster *cluster, const struct membership_effect *effect)
+{
+    switch (effect->type) {
+    case MEMBERSHIP_EFFECT_SEND:
+        corosync_multicast(cluster->corosync, membership_effects_bytes(&cluster->effects, effect),
+                           effect->send.length);
+        break;
+    case MEMBERSHIP_EFFECT_VIEW:
+        install_view(cluster, effect->view);
+        break;
+    case MEMBERSHIP_EFFECT_RECOVERED:
+        recovered(cluster, &effect->node);
+        break;
+    case MEMBERSHIP_EFFECT_FOUND:
+        cluster_helper_start(cluster, "found", found, cluster);
+        break;
+    case MEMBERSHIP_EFFECT_SLOT_ASSIGNED:
+        take_slot(cluster, &effect->node);
+        break;
+    case MEMBERSHIP_EFFECT_WATCH_JOINER:
+        watch_joiner(cluster, &effect->node);
+        break;
+    case MEMBERSHIP_EFFECT_FENCE:
+        fence(cluster, effect);
+        break;
+    case MEMBERSHIP_EFFECT_FENCE_CANCEL:
+        fence_cancel(cluster->fence, effect->node.slot, effect->node.incarnation);
+        break;
+    case MEMBERSHIP_EFFECT_REPLAY:
+        start_replay(cluster, &effect->node);
+        break;
+    case MEMBERSHIP_EFFECT_SUSPEND:
+        suspend(cluster);
+        break;
+    case MEMBERSHIP_EFFECT_CHECK_MAILBOX:
+        check_mailbox(cluster);
+        break;
+    case MEMBERSHIP_EFFECT_RESUME:
+        resume(cluster);
+        break;
+    case MEMBERSHIP_EFFECT_LEFT:
+        cluster->has_left = true;
+        break;
+    case MEMBERSHIP_EFFECT_FEATURES:
+        break; // no feature is optional yet: the view carries what all know
+    case MEMBERSHIP_EFFECT_ENDED:
+        cluster_fail(cluster, effect->ended.error, effect->ended.reason);
+        break;
+    }
+    wait_queue_wake_all(cluster->config.environment->scheduler, &cluster->moved);
+}

@@ -7,6 +7,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/text.h"
 #include "fs/cluster_state.h"
 #include "fs/gated_device.h"
 
@@ -64,7 +65,7 @@ void cluster_node_event(struct cluster *cluster, enum membership_event_type type
 void cluster_expel(struct cluster *cluster, const struct membership_node *node, const char *reason)
 {
     struct membership_event event = {.type = MEMBERSHIP_EVENT_EXPEL, .expel.node = *node};
-    strncpy(event.expel.reason, reason, sizeof(event.expel.reason) - 1);
+    text_copy(event.expel.reason, sizeof(event.expel.reason), reason);
     cluster_event(cluster, &event);
 }
 
@@ -284,7 +285,7 @@ int cluster_presence_start(struct cluster *cluster, uint32_t slot)
     const struct transport_node *self =
         corosync_config_node(cluster->corosync_config, config.node_id);
     memcpy(config.cluster_id, cluster->corosync_config->cluster_id, 16);
-    strncpy(config.node_name, self->name, sizeof(config.node_name) - 1);
+    text_copy(config.node_name, sizeof(config.node_name), self->name);
     uint64_t before = cluster->survey.slots[slot].heartbeat.recovered_incarnation;
     int result = presence_start(&config, slot, cluster->incarnation, before, &cluster->presence);
     if (result != 0)

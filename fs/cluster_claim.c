@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/base/error.h"
+#include "fs/base/text.h"
 #include "fs/cluster_state.h"
 
 static uint64_t clock_boot_ns(void *context)
@@ -43,7 +44,7 @@ static struct claim_config make_config(struct cluster *cluster)
     memcpy(config.cluster_id, cluster->corosync_config->cluster_id, 16);
     const struct transport_node *self =
         corosync_config_node(cluster->corosync_config, cluster->corosync_config->node_id);
-    strncpy(config.host_name, self->name, sizeof(config.host_name) - 1);
+    text_copy(config.host_name, sizeof(config.host_name), self->name);
     return config;
 }
 

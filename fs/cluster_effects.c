@@ -6,6 +6,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/text.h"
 #include "fs/cluster_state.h"
 #include "fs/gated_device.h"
 #include "fs/recovery.h"
@@ -137,8 +138,8 @@ static void fence(struct cluster *cluster, const struct membership_effect *effec
         .yields = effect->fence.yields,
         .yield_ns = lease->beat_ns + lease->io_max_ns,
     };
-    strncpy(victim.name, name_of(cluster, node->node_id), sizeof(victim.name) - 1);
-    strncpy(victim.reason, effect->fence.reason, sizeof(victim.reason) - 1);
+    text_copy(victim.name, sizeof(victim.name), name_of(cluster, node->node_id));
+    text_copy(victim.reason, sizeof(victim.reason), effect->fence.reason);
     log_notice(cluster->config.log, "fencing %s (slot %u, incarnation %llu): %s", victim.name,
                node->slot, (unsigned long long)node->incarnation, victim.reason);
     fence_start(cluster->fence, &victim);

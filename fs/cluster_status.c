@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/base/text.h"
 #include "fs/cluster_state.h"
 
 static const char *name_of(void *context, uint32_t node_id)
@@ -20,7 +21,7 @@ static struct cluster_node_status *add_node(struct cluster *cluster, struct clus
     const char *name = name_of(cluster, node_id);
     *node =
         (struct cluster_node_status){.node_id = node_id, .slot = slot, .incarnation = incarnation};
-    strncpy(node->name, name != NULL ? name : "?", sizeof(node->name) - 1);
+    text_copy(node->name, sizeof(node->name), name != NULL ? name : "?");
     if (cluster->presence == NULL)
         return node;
     struct heartbeat_slot_info info;

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fs/base/check.h"
 
@@ -47,4 +48,12 @@ void text_add_size(struct text *text, uint64_t bytes)
         text_add(text, "%llu B", (unsigned long long)bytes);
     else
         text_add(text, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit]);
+}
+
+void text_copy(char *to, size_t capacity, const char *from)
+{
+    CHECK(capacity > 0);
+    size_t length = strnlen(from, capacity - 1);
+    memcpy(to, from, length);
+    to[length] = '\0';
 }

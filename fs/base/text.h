@@ -21,6 +21,9 @@ void text_add_uuid(struct text *text, const uint8_t uuid[16]);
 // A size in the largest binary unit that keeps three digits: 8.00 GiB.
 void text_add_size(struct text *text, uint64_t bytes);
 
+// Copies as much of `from` as fits, always terminated; `capacity` > 0.
+void text_copy(char *to, size_t capacity, const char *from);
+
 // Declares `name`, a text over `size` bytes on the stack.
 #define TEXT(name, size)                                                                           \
     char name##_bytes[size];                                                                       \

@@ -5,6 +5,7 @@
 //           `recovered` was sent
 //   rule 19 a value block that comes with a mode above CR and is called valid is the last written
 //   rebuild what holders re-send never conflicts
+//   agree   with nothing under way, holders and masters tell the same (lock_agreement.c)
 //   leaks   when all is given back, no core keeps anything
 #include "tests/sim/lock_world.h"
 

@@ -82,6 +82,16 @@ static void wait_for_all(struct world *world)
     }
 }
 
+// Lets everything arrive that is under way, then compares both sides.
+static void compare(struct world *world)
+{
+    world->is_frozen = true;
+    world_run(world, world->now + 1000);
+    world->is_frozen = false;
+    if (!world->is_failed)
+        check_agreement(world);
+}
+
 static void give_back(struct world *world)
 {
     uint64_t deadline = world->now + PATIENCE;
@@ -106,7 +116,11 @@ void history_run(uint64_t seed, FILE *trace, struct history_result *result)
     world_run(&world, BUSY_TIME);
     connect_all(&world);
     if (!world.is_failed)
+        compare(&world);
+    if (!world.is_failed)
         wait_for_all(&world);
+    if (!world.is_failed)
+        compare(&world);
     if (!world.is_failed)
         give_back(&world);
     if (!world.is_failed)

@@ -77,6 +77,15 @@ static bool remove_from(uint32_t *list, uint32_t *count, uint32_t life)
 
 static void come_back(struct world *world, const struct sim_event *event);
 
+// At times at once, so that its new life meets frames of the old one.
+static void plan_return(struct world *world, uint32_t node_id)
+{
+    if (world_one_in(world, 3))
+        return;
+    uint64_t delay = world_one_in(world, 2) ? 1 : world_between(world, 1, 100);
+    world_schedule(world, delay, come_back)->number = node_id;
+}
+
 // Fenced and replayed: what it held is free from the moment at which the message is sent.
 static void recover(struct world *world, const struct sim_event *event)
 {
@@ -92,8 +101,7 @@ static void recover(struct world *world, const struct sim_event *event)
     life->state = LIFE_OVER;
     world_trace(world, "n%u.%" PRIu64 " is recovered", life->node.node_id, life->node.incarnation);
     publish(world, &entry);
-    if (world_one_in(world, 2))
-        world_schedule(world, world_between(world, 1, 100), come_back)->number = life->node.node_id;
+    plan_return(world, life->node.node_id);
 }
 
 // The members agree that it is dead; others that died in the meantime go with the same view.
@@ -110,7 +118,8 @@ static void notice(struct world *world, const struct sim_event *event)
             continue;
         any = true;
         world->dead[world->dead_count++] = i;
-        world_schedule(world, world_between(world, 10, 250), recover)->life = i;
+        world_schedule(world, world_between(world, 10, world_one_in(world, 3) ? 30 : 300), recover)
+            ->life = i;
     }
     if (any)
         publish_view(world);
@@ -152,8 +161,7 @@ void membership_left(struct world *world, uint32_t index)
     life->state = LIFE_OVER;
     life_stop(world, index);
     publish_view(world);
-    if (world_one_in(world, 2))
-        world_schedule(world, world_between(world, 1, 100), come_back)->number = life->node.node_id;
+    plan_return(world, life->node.node_id);
 }
 
 // A joiner waits until its earlier life is recovered (rule 27).
@@ -214,12 +222,14 @@ void membership_fault(struct world *world)
 {
     uint32_t life = running_member(world);
 
-    switch (random_below(&world->random, 8)) {
+    switch (random_below(&world->random, 10)) {
     case 0:
     case 1:
         cut_link(world);
         return;
     case 2:
+    case 8:
+    case 9:
         join(world, 1 + (uint32_t)random_below(&world->random, world->slot_count));
         return;
     case 3:

@@ -24,14 +24,17 @@ static struct sim_link *link_of(struct world *world, uint32_t a, uint32_t b)
         CHECK(session_connect((*link)->ends[i], 0) == 0);
     }
     (*link)->is_up = true;
+    (*link)->is_slow = world_one_in(world, 8);
     return *link;
 }
 
 static void arrive(struct world *world, const struct sim_event *event);
 
 // Mostly quick, at times very late: that is what lets views overtake messages.
-static uint64_t draw_delay(struct world *world)
+static uint64_t draw_delay(struct world *world, const struct sim_link *link)
 {
+    if (link->is_slow)
+        return world_between(world, 1, 300);
     if (world_one_in(world, 24))
         return world_between(world, 1, 120);
     return world_between(world, 1, world->delay_max);
@@ -47,7 +50,7 @@ static void pump(struct world *world, uint32_t from, uint32_t to)
     size_t length;
 
     while (session_next(link->ends[side], &header, &payload, &length)) {
-        uint64_t at = world->now + draw_delay(world);
+        uint64_t at = world->now + draw_delay(world, link);
         if (at < link->arrival[side])
             at = link->arrival[side];
         link->arrival[side] = at;

@@ -142,7 +142,9 @@ static void act(struct world *world, const struct sim_event *event)
 
     if (!life_is_up(life))
         return;
-    if (world_one_in(world, 2))
+    if (world->is_frozen)
+        count = 0;
+    else if (world_one_in(world, 2))
         count = clients_act(world, event->life, events);
     else
         count = ranges_act(world, event->life, events);

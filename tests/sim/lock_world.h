@@ -8,6 +8,7 @@
 //   lock_clients.c     random users of locks, who answer callbacks after a while
 //   lock_ranges.c      random users of byte ranges
 //   lock_check.c       the truth: who was told that it holds what; invariants after each step
+//   lock_agreement.c   holders and masters compared when nothing is under way
 //   lock_history.c     one history from the first view to the last release
 #pragma once
 
@@ -78,6 +79,7 @@ struct sim_life {
 struct sim_link {
     struct session *ends[2];
     bool is_up;
+    bool is_slow;
     uint64_t generation; // of the connection
     uint64_t arrival[2]; // of the last frame sent by ends[i]
 };
@@ -126,6 +128,7 @@ struct world {
     uint64_t value_truth[RESOURCES]; // version that a valid value block must carry
     uint64_t value_last;             // version last given out
     uint64_t faults_end;             // no fault begins and no new request is made after it
+    bool is_frozen;                  // nobody does anything
     bool is_draining;                // everything is to be given back
     uint32_t delay_max;              // of a message, mostly
     uint64_t steps;
@@ -193,7 +196,9 @@ void check_range(struct world *world, uint32_t life, const struct sim_owner *own
 // What a stopped life held is free now; values that it may have changed are nobody's.
 void check_forget(struct world *world, uint32_t life);
 void check_core(struct world *world, uint32_t life); // after each step
-void check_empty(struct world *world);               // at the end
+// With nothing under way: what each life holds and what its masters believe are the same.
+void check_agreement(struct world *world);
+void check_empty(struct world *world); // at the end
 
 // lock_history.c
 struct history_result {

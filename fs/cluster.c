@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
@@ -266,6 +267,18 @@ static uint64_t choose_incarnation(struct cluster *cluster)
     return after > now ? after : now;
 }
 
+static void guard_said(void *argument, unsigned what)
+{
+    struct cluster *cluster = argument;
+    struct guard_message message;
+    int result;
+    (void)what;
+    while ((result = guard_message_receive(cluster->config.guard_socket, &message)) == 1)
+        fence_guard_answered(cluster->fence, &message);
+    if (result == -EPIPE) // the guard is gone: this process dies with it
+        environment_event_watch_change(cluster->guard_watch, 0);
+}
+
 int cluster_presence_start(struct cluster *cluster, uint32_t slot)
 {
     struct presence_config config = {
@@ -301,7 +314,18 @@ int cluster_presence_start(struct cluster *cluster, uint32_t slot)
         .context = cluster,
         .fenced = fenced,
     });
+    if (config.guard_socket >= 0)
+        cluster->guard_watch = environment_event_watch_fd(
+            config.environment, config.guard_socket, ENVIRONMENT_READABLE, guard_said, cluster);
     return 0;
+}
+
+static void forget_fence(struct cluster *cluster)
+{
+    if (cluster->guard_watch != NULL)
+        environment_event_unwatch(cluster->guard_watch);
+    cluster->guard_watch = NULL;
+    fence_free(cluster->fence);
 }
 
 // --- joining ---------------------------------------------------------------------------------
@@ -443,7 +467,7 @@ int cluster_leave(struct cluster *cluster)
     wait_for_helpers(cluster);
     int result = cluster_claim_release(cluster);
     struct presence *presence = cluster->presence;
-    fence_free(cluster->fence);
+    forget_fence(cluster);
     cluster->presence = NULL;
     int stopped = presence_stop(presence);
     if (result == 0)
@@ -461,7 +485,7 @@ void cluster_abandon(struct cluster *cluster)
     cluster->is_closing = true;
     wait_for_helpers(cluster);
     if (cluster->presence != NULL) {
-        fence_free(cluster->fence);
+        forget_fence(cluster);
         presence_abandon(cluster->presence);
         cluster->presence = NULL;
     }

@@ -44,6 +44,7 @@ struct cluster {
     struct dlm_service *locks;
     struct presence *presence;
     struct fence *fence;
+    struct environment_watch *guard_watch;
     struct claim claim;
     struct slot_survey survey;
     uint64_t incarnation;

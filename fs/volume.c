@@ -164,6 +164,7 @@ static void free_core(struct volume *volume)
 
 int volume_stop(struct volume *volume)
 {
+    inode_table_stop(volume->inodes);
     int result = lock_table_release_all(volume->locks);
     if (volume->journal != NULL) {
         int closed = journal_close(volume->journal);
@@ -180,6 +181,7 @@ void volume_abandon(struct volume *volume)
     CHECK(volume->failure != 0);
     if (volume->locks == NULL)
         return;
+    inode_table_stop(volume->inodes);
     if (volume->journal != NULL)
         journal_close(volume->journal);
     volume->journal = NULL;

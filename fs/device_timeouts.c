@@ -29,11 +29,19 @@ struct walk {
     bool is_bounded;
 };
 
+// A path that does not fit is cut, and then does not exist.
+static void join(char path[PATH_MAX], const char *directory, const char *name)
+{
+    struct text text;
+    text_init(&text, path, PATH_MAX);
+    text_add(&text, "%s/%s", directory, name);
+}
+
 // The number in a sysfs attribute; `otherwise` if there is none. -1 stands for "for ever".
 static long read_number(const char *directory, const char *name, long otherwise)
 {
     char path[PATH_MAX], line[64];
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    join(path, directory, name);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return otherwise;
@@ -51,7 +59,7 @@ static long read_number(const char *directory, const char *name, long otherwise)
 static bool read_line(const char *directory, const char *name, char *line, size_t size)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    join(path, directory, name);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return false;
@@ -98,13 +106,15 @@ static bool path_component(const char *path, const char *prefix, char *component
 // What the transport adds when a path is lost, seen from the SCSI disk's place in the tree.
 static long transport_seconds(struct walk *walk, const char *device)
 {
-    char name[128], directory[PATH_MAX];
+    char name[128], path[PATH_MAX], directory[PATH_MAX];
     if (path_component(device, "session", name, sizeof(name))) {
-        snprintf(directory, sizeof(directory), "%s/class/iscsi_session/%s", walk->sys, name);
+        join(path, walk->sys, "class/iscsi_session");
+        join(directory, path, name);
         return layer(walk, "iSCSI recovery", read_number(directory, "recovery_tmo", 120));
     }
     if (path_component(device, "rport-", name, sizeof(name))) {
-        snprintf(directory, sizeof(directory), "%s/class/fc_remote_ports/%s", walk->sys, name);
+        join(path, walk->sys, "class/fc_remote_ports");
+        join(directory, path, name);
         long fast = read_number(directory, "fast_io_fail_tmo", -1);
         if (fast >= 0)
             return layer(walk, "FC fast_io_fail", fast);
@@ -116,9 +126,8 @@ static long transport_seconds(struct walk *walk, const char *device)
 static long nvme_seconds(struct walk *walk, const char *device)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/module/nvme_core/parameters", walk->sys);
+    join(path, walk->sys, "module/nvme_core/parameters");
     long command = layer(walk, "NVMe command", read_number(path, "io_timeout", NVME_TIMEOUT_S));
-    snprintf(path, sizeof(path), "%s/transport", device);
     char transport[32];
     bool is_fabric = read_line(device, "transport", transport, sizeof(transport)) &&
                      strncmp(transport, "pcie", 4) != 0;
@@ -134,7 +143,7 @@ static long block_seconds(struct walk *walk, const char *directory, int depth);
 static long slaves_seconds(struct walk *walk, const char *directory, int depth)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/slaves", directory);
+    join(path, directory, "slaves");
     DIR *slaves = opendir(path);
     long slowest = -1;
     const struct dirent *entry;
@@ -142,7 +151,8 @@ static long slaves_seconds(struct walk *walk, const char *directory, int depth)
         char slave[PATH_MAX];
         if (entry->d_name[0] == '.')
             continue;
-        snprintf(slave, sizeof(slave), "%s/class/block/%s", walk->sys, entry->d_name);
+        join(path, walk->sys, "class/block");
+        join(slave, path, entry->d_name);
         long seconds = block_seconds(walk, slave, depth + 1);
         slowest = seconds > slowest ? seconds : slowest;
     }
@@ -164,7 +174,7 @@ static void note_multipath(struct walk *walk, const char *directory)
 static long disk_seconds(struct walk *walk, const char *directory)
 {
     char path[PATH_MAX], device[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/device", directory);
+    join(path, directory, "device");
     if (realpath(path, device) == NULL)
         return layer(walk, "unknown device", UNKNOWN_S);
     if (strstr(device, "/nvme") != NULL)
@@ -180,13 +190,13 @@ static long block_seconds(struct walk *walk, const char *directory, int depth)
     char path[PATH_MAX], real[PATH_MAX];
     if (depth > DEPTH_MAX || realpath(directory, real) == NULL)
         return layer(walk, "unknown device", UNKNOWN_S);
-    snprintf(path, sizeof(path), "%s/partition", real);
+    join(path, real, "partition");
     if (access(path, F_OK) == 0) {
         char *slash = strrchr(real, '/');
         *slash = '\0';
         return block_seconds(walk, real, depth + 1);
     }
-    snprintf(path, sizeof(path), "%s/loop", real);
+    join(path, real, "loop");
     if (access(path, F_OK) == 0)
         return layer(walk, "loop device", FILE_IO_MS / 1000);
     note_multipath(walk, real);

@@ -54,7 +54,7 @@ define program_rule
 $(BUILD)/$(1): $(call objects,$($(1)_SOURCES)) $(patsubst %,$(BUILD)/lib%.a,$($(1)_LIBRARIES))
 	@mkdir -p $$(@D)
 	@echo "  LD      $(1)"
-	@$$(CC) $$(LDFLAGS) -o $$@ $$^ $($(1)_LDLIBS)
+	@$$(CC) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $($(1)_LDLIBS)
 endef
 $(foreach program,$(PROGRAMS) $(TEST_PROGRAMS),$(eval $(call program_rule,$(program))))
 

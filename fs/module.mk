@@ -8,3 +8,19 @@ format_SHELL := fs/format_find.c
 LIBRARIES += fs_structures
 fs_structures_PURE  := fs/tree_node.c
 fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c
+
+# The mount: FUSE, lanes, guard and the log; who uses it links -lfuse3.
+LIBRARIES += frontend
+frontend_PURE  := fs/mount_options.c fs/guard_rules.c
+frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
+                  fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
+                  fs/fuse_server_names.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
+                  fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
+                  fs/run_lock.c fs/startup.c fs/volume_probe.c
+
+# Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
+LIBRARIES += fs_core
+fs_core_SHELL := fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c fs/cluster_lock.c \
+                 fs/cluster_status.c fs/cluster_watch.c fs/device_timeouts.c fs/dlm_service.c \
+                 fs/gated_device.c fs/lock_set.c fs/lock_types.c fs/presence.c \
+                 fs/range_locks_dlm.c fs/recovery.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c

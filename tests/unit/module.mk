@@ -47,3 +47,18 @@ UNIT_TESTS += tests/unit/test_lease
 tests/unit/test_lease_SOURCES   := tests/unit/test_lease.c
 tests/unit/test_lease_LIBRARIES := dlm base
 tests/unit/test_lease_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_fuse_server
+tests/unit/test_fuse_server_SOURCES   := tests/unit/test_fuse_server.c tests/unit/fake_volume.c fs/pass.c
+tests/unit/test_fuse_server_LIBRARIES := frontend base
+tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
+
+UNIT_TESTS += tests/unit/test_guard_rules
+tests/unit/test_guard_rules_SOURCES   := tests/unit/test_guard_rules.c
+tests/unit/test_guard_rules_LIBRARIES := frontend base
+tests/unit/test_guard_rules_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_mount_options
+tests/unit/test_mount_options_SOURCES   := tests/unit/test_mount_options.c
+tests/unit/test_mount_options_LIBRARIES := frontend base
+tests/unit/test_mount_options_LDLIBS    := -lcmocka

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the lane that read a request to the coroutine that answers it.
+#include "fs/fuse_server_request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/error.h"
+#include "fs/io_buffers.h"
+#include "fs/volume.h"
+
+enum {
+    NODE_GENERATION_SHIFT = 48,
+    ERRNO_MAX = 511, // the kernel takes no larger one in an answer
+};
+
+// How often waiters at the gate look again: the lease can be renewed without anybody telling us.
+static const uint64_t gate_poll_ns = 20000000;
+
+// --- node ids --------------------------------------------------------------------------------
+
+fuse_ino_t fuse_node_make(const struct fuse_server *server, uint64_t inode, uint64_t generation)
+{
+    if (inode == server->volume->geometry.root_inode)
+        return FUSE_ROOT_ID;
+    return inode | generation << NODE_GENERATION_SHIFT;
+}
+
+uint64_t fuse_node_inode(const struct fuse_server *server, fuse_ino_t node)
+{
+    if (node == FUSE_ROOT_ID)
+        return server->volume->geometry.root_inode;
+    return node & (((uint64_t)1 << NODE_GENERATION_SHIFT) - 1);
+}
+
+bool fuse_node_is(const struct fuse_server *server, fuse_ino_t node, uint64_t generation)
+{
+    (void)server;
+    return node == FUSE_ROOT_ID || node >> NODE_GENERATION_SHIFT ==
+                                       (generation & ((1u << (64 - NODE_GENERATION_SHIFT)) - 1));
+}
+
+// --- lane side -------------------------------------------------------------------------------
+
+static char *append(char **end, const char *text)
+{
+    if (text == NULL)
+        return NULL;
+    char *start = *end;
+    size_t bytes = strlen(text) + 1;
+    memcpy(start, text, bytes);
+    *end += bytes;
+    return start;
+}
+
+struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request_type *type,
+                                      fuse_ino_t node, const char *name, const char *second_name)
+{
+    size_t bytes =
+        (name != NULL ? strlen(name) + 1 : 0) + (second_name != NULL ? strlen(second_name) + 1 : 0);
+    struct fuse_request *request = calloc(1, sizeof(*request) + bytes);
+    if (request == NULL) {
+        fuse_reply_err(fuse, ENOMEM);
+        return NULL;
+    }
+    char *end = request->text;
+    const struct fuse_ctx *who = fuse_req_ctx(fuse);
+    request->server = fuse_server_of(fuse);
+    request->fuse = fuse;
+    request->type = type;
+    request->node = node;
+    request->who = (struct credentials){who->uid, who->gid};
+    request->name = append(&end, name);
+    request->second_name = append(&end, second_name);
+    return request;
+}
+
+struct fuse_request *fuse_request_new_buffered(fuse_req_t fuse,
+                                               const struct fuse_request_type *type,
+                                               fuse_ino_t node, const char *name, size_t bytes)
+{
+    struct fuse_request *request = fuse_request_new(fuse, type, node, name, NULL);
+    if (request == NULL)
+        return NULL;
+    request->buffer = io_buffers_take(request->server->buffers, bytes);
+    request->buffer_bytes = bytes;
+    if (request->buffer != NULL)
+        return request;
+    free(request);
+    fuse_reply_err(fuse, ENOMEM);
+    return NULL;
+}
+
+// Only the lane that finds the list empty wakes the core: whatever is added behind it until the
+// core takes the list is taken with it.
+void fuse_request_forward(struct fuse_request *request)
+{
+    struct fuse_server *server = request->server;
+    struct fuse_request *first = atomic_load_explicit(&server->forwarded, memory_order_relaxed);
+    do {
+        request->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&server->forwarded, &first, request,
+                                                    memory_order_release, memory_order_relaxed));
+    if (first == NULL)
+        environment_event_post(server->volume->environment, &server->drain_post);
+}
+
+// --- core side -------------------------------------------------------------------------------
+
+void fuse_request_gate_timer(struct environment_timer *timer)
+{
+    struct fuse_server *server =
+        (struct fuse_server *)((char *)timer - offsetof(struct fuse_server, gate_timer));
+    server->gate_timer_is_armed = false;
+    wait_queue_wake_all(server->volume->scheduler, &server->gate_waiters);
+}
+
+void fuse_request_wake_gate(struct fuse_server *server)
+{
+    wait_queue_wake_all(server->volume->scheduler, &server->gate_waiters);
+}
+
+static void wait_at_gate(struct fuse_server *server)
+{
+    struct environment *environment = server->volume->environment;
+    if (!server->gate_timer_is_armed) {
+        server->gate_timer_is_armed = true;
+        environment_timer_arm(environment, &server->gate_timer,
+                              environment_boot_ns(environment) + gate_poll_ns);
+    }
+    atomic_fetch_add_explicit(&server->at_gate_count, 1, memory_order_relaxed);
+    wait_queue_wait(server->volume->scheduler, &server->gate_waiters);
+    atomic_fetch_sub_explicit(&server->at_gate_count, 1, memory_order_relaxed);
+}
+
+// Returns when this node may touch the LUN and answer (0), or never will again (an error).
+static int pass_gate(struct fuse_server *server)
+{
+    struct volume *volume = server->volume;
+    for (;;) {
+        if (volume_check(volume) != 0)
+            return volume_check(volume);
+        if (gate_has_ended(volume->gate))
+            return -ERROR_STATE_ENDED;
+        if (gate_is_open(volume->gate, environment_boot_ns(volume->environment)))
+            return 0;
+        if (server->is_stopping)
+            return -ENOTCONN;
+        wait_at_gate(server);
+    }
+}
+
+static void answer(struct fuse_request *request, int result)
+{
+    if (result < 0) {
+        int error = error_to_errno(result);
+        fuse_reply_err(request->fuse, error > 0 && error <= ERRNO_MAX ? error : EIO);
+    } else if (request->type->reply != NULL) {
+        request->type->reply(request);
+    } else {
+        fuse_reply_err(request->fuse, 0);
+    }
+}
+
+static void request_free(struct fuse_request *request)
+{
+    struct fuse_server *server = request->server;
+    LIST_REMOVE(request, alive);
+    io_buffers_give(server->buffers, request->buffer, request->buffer_bytes);
+    free(request);
+    if (atomic_fetch_sub_explicit(&server->alive_count, 1, memory_order_relaxed) == 1)
+        wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
+}
+
+// What an operation found out may be stale when the gate shut meanwhile: others may have taken over
+// what we held. So the gate is asked again before the answer.
+static void request_body(void *argument)
+{
+    struct fuse_request *request = argument;
+    const struct fuse_request_type *type = request->type;
+    int result = type->is_cleanup ? 0 : pass_gate(request->server);
+    if (result == 0) {
+        result = type->run(request);
+        int gate = type->is_cleanup ? 0 : pass_gate(request->server);
+        if (gate != 0)
+            result = gate;
+    }
+    answer(request, result);
+    request_free(request);
+}
+
+static struct fuse_request *take_in_order(struct fuse_server *server)
+{
+    struct fuse_request *newest =
+        atomic_exchange_explicit(&server->forwarded, NULL, memory_order_acquire);
+    struct fuse_request *first = NULL;
+    while (newest != NULL) {
+        struct fuse_request *older = newest->next;
+        newest->next = first;
+        first = newest;
+        newest = older;
+    }
+    return first;
+}
+
+void fuse_request_drain(struct fuse_server *server)
+{
+    struct fuse_request *next = take_in_order(server);
+    atomic_fetch_add_explicit(&server->core_wakeups, 1, memory_order_relaxed);
+    while (next != NULL) {
+        struct fuse_request *request = next;
+        next = request->next;
+        LIST_INSERT_HEAD(&server->alive, request, alive);
+        atomic_fetch_add_explicit(&server->alive_count, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->core_requests, 1, memory_order_relaxed);
+        coroutine_start(server->volume->scheduler, request->type->name, request_body, request);
+    }
+}
+
+// --- answers shared by several kinds ---------------------------------------------------------
+
+// Both timeouts stay 0: another node may change the name or the file at any time.
+void fuse_entry_from_attributes(const struct fuse_server *server, const struct attributes *from,
+                                struct fuse_entry_param *entry)
+{
+    *entry = (struct fuse_entry_param){
+        .ino = fuse_node_make(server, from->inode, from->generation),
+        .generation = from->generation,
+        .attr = from->stat,
+    };
+}
+
+int fuse_reply_request_attributes(struct fuse_request *request)
+{
+    return fuse_reply_attr(request->fuse, &request->out.attributes.stat, 0);
+}
+
+int fuse_reply_request_entry(struct fuse_request *request)
+{
+    struct fuse_entry_param entry;
+    fuse_entry_from_attributes(request->server, &request->out.attributes, &entry);
+    return fuse_reply_entry(request->fuse, &entry);
+}
+
+int fuse_reply_request_buffer(struct fuse_request *request)
+{
+    return fuse_reply_buf(request->fuse, request->buffer, request->out.bytes);
+}
+
+int fuse_reply_request_count(struct fuse_request *request)
+{
+    return fuse_reply_write(request->fuse, request->out.bytes);
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the FUSE front end: a request on its way through the core, and what its parts share.
+//
+//   lane thread: fuse_request_new, arguments filled in, fuse_request_forward
+//   core thread: coroutine: gate ─► type->run ─► gate ─► type->reply, or an error reply
+//
+// The kernel's node id of a file is its inode number in the low 48 bits and the low 16 bits of its
+// generation above them, so that a node id that outlived its file is told from the number's next
+// use with no table of what the kernel remembers. The root has the id 1 that FUSE gives it.
+#pragma once
+
+#include <fuse3/fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "fs/base/coroutine.h"
+#include "fs/base/environment_event.h"
+#include "fs/fuse_server.h"
+#include "fs/lane.h"
+#include "fs/operation.h"
+#include "fs/range_locks.h"
+
+struct fuse_request;
+struct io_buffers;
+
+// An open file of the mount. Made and freed on the core, used by lanes in between: the kernel sends
+// a handle's RELEASE after all its other requests were answered.
+struct fuse_handle {
+    LIST_ENTRY(fuse_handle) link;
+    uint64_t id; // names the handle to the range locks; never reused
+    uint64_t inode;
+    struct open_file *file;
+    struct pass *pass; // NULL: all data goes through the core
+    int flags;         // open(2)'s
+    bool took_locks;   // core: locks may have to be dropped at its release
+};
+
+// One row a kind of request; see the tables in fuse_server_*.c.
+struct fuse_request_type {
+    const char *name;
+    // In a coroutine. Negative: the error to answer. Else `reply` answers.
+    int (*run)(struct fuse_request *request);
+    // Sends the answer; what libfuse's fuse_reply_* returned. NULL: an empty success.
+    int (*reply)(struct fuse_request *request);
+    // Gives something back: done also when the mount has ended, and it does not wait at the gate.
+    bool is_cleanup;
+};
+
+struct fuse_request {
+    struct fuse_request *next; // in the hand-over list
+    LIST_ENTRY(fuse_request) alive;
+    struct fuse_server *server;
+    fuse_req_t fuse;
+    const struct fuse_request_type *type;
+    fuse_ino_t node; // of the file or the parent directory
+    struct fuse_handle *handle;
+    struct credentials who;
+    void *buffer; // from the server's io_buffers, NULL if none
+    size_t buffer_bytes;
+    char *name, *second_name; // NULL if none; inside `text`
+
+    union { // arguments
+        struct {
+            mode_t mode;
+            dev_t device;
+            int flags; // open(2)'s
+        } make;
+        struct {
+            struct attributes wanted;
+            unsigned fields;
+        } set;
+        struct {
+            fuse_ino_t parent;
+            unsigned flags;
+        } move; // rename and link
+        struct {
+            uint64_t offset;
+            size_t length;
+            int flags; // open(2)'s, as they are now
+        } data;
+        struct {
+            uint64_t offset, length;
+            int mode; // fallocate's, or lseek's whence
+        } range;
+        struct {
+            size_t size;
+            int flags;
+        } xattr;
+        struct {
+            uint64_t cursor;
+            size_t size;
+            bool with_attributes;
+        } directory;
+        struct {
+            struct range_lock lock;
+            bool waits, unlocks;
+        } lock;
+        bool data_only; // fsync
+    } in;
+
+    union { // results
+        struct attributes attributes;
+        struct statvfs space;
+        size_t bytes; // in `buffer`
+        off_t offset;
+        struct range_lock conflict;
+    } out;
+
+    char text[];
+};
+
+struct fuse_server {
+    struct fuse_server_config config;
+    struct volume *volume;
+    struct lane_volume lane_volume;
+    struct io_buffers *buffers;
+    struct fuse_session *session;
+    char *directory; // of the mount, absolute
+    uint32_t connection;
+
+    pthread_t session_thread;
+    pthread_key_t lane_key; // the calling thread's lane
+    _Atomic uint32_t lane_count;
+    struct lane lanes[FUSE_SERVER_LANES_MAX]; // each begun by its thread, freed with the server
+
+    _Atomic(struct fuse_request *) forwarded; // last in, first out; the core turns them round
+    struct environment_post drain_post;       // wakes the core for `forwarded`
+    struct environment_post live_post;
+    struct environment_post ended_post;
+
+    // The core's alone:
+    LIST_HEAD(, fuse_request) alive;
+    LIST_HEAD(, fuse_handle) handles;
+    uint64_t handle_id_last;
+    struct wait_queue gate_waiters;
+    struct environment_timer gate_timer;
+    bool gate_timer_is_armed;
+    struct wait_queue idle_waiters; // the end, for the last request
+    bool is_stopping;
+    struct lock_waiters *lock_waiters;
+
+    // How many open files of inodes with this hash took a lock: while none did, a lane answers
+    // FLUSH.
+    _Atomic uint32_t lock_filter[256];
+
+    _Atomic uint64_t core_reads, core_writes, core_requests, core_wakeups;
+    _Atomic uint64_t alive_count, at_gate_count, handle_count;
+};
+
+// --- node ids --------------------------------------------------------------------------------
+
+fuse_ino_t fuse_node_make(const struct fuse_server *server, uint64_t inode, uint64_t generation);
+uint64_t fuse_node_inode(const struct fuse_server *server, fuse_ino_t node);
+// Whether a file of that generation is the one that the kernel means.
+bool fuse_node_is(const struct fuse_server *server, fuse_ino_t node, uint64_t generation);
+
+// --- requests --------------------------------------------------------------------------------
+
+// Lane thread. On NULL the request was answered ENOMEM. The names are copied and may be NULL.
+struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request_type *type,
+                                      fuse_ino_t node, const char *name, const char *second_name);
+// The same, with a buffer for `bytes`.
+struct fuse_request *fuse_request_new_buffered(fuse_req_t fuse,
+                                               const struct fuse_request_type *type,
+                                               fuse_ino_t node, const char *name, size_t bytes);
+// Lane thread: hands it to the core, which owns it from now on.
+void fuse_request_forward(struct fuse_request *request);
+
+// Core thread: takes what was forwarded and starts a coroutine for each.
+void fuse_request_drain(struct fuse_server *server);
+// Core thread: the gate timer's function.
+void fuse_request_gate_timer(struct environment_timer *timer);
+// Core thread: lets the waiters at the gate look again.
+void fuse_request_wake_gate(struct fuse_server *server);
+
+static inline struct fuse_server *fuse_server_of(fuse_req_t fuse)
+{
+    return fuse_req_userdata(fuse);
+}
+static inline struct fuse_handle *fuse_handle_of(const struct fuse_file_info *info)
+{
+    return info != NULL ? (struct fuse_handle *)(uintptr_t)info->fh : NULL;
+}
+static inline uint64_t fuse_request_inode(const struct fuse_request *request)
+{
+    return fuse_node_inode(request->server, request->node);
+}
+
+// --- answers shared by several kinds ---------------------------------------------------------
+
+void fuse_entry_from_attributes(const struct fuse_server *server, const struct attributes *from,
+                                struct fuse_entry_param *entry);
+int fuse_reply_request_attributes(struct fuse_request *request);
+int fuse_reply_request_entry(struct fuse_request *request);
+int fuse_reply_request_buffer(struct fuse_request *request);
+int fuse_reply_request_count(struct fuse_request *request);
+
+// --- the parts of the front end --------------------------------------------------------------
+
+// Lane thread: the calling thread's lane; NULL when memory is out.
+struct lane *fuse_server_lane(struct fuse_server *server);
+// Core, in a coroutine: ends a handle, whether the kernel asked or the mount is gone.
+int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle);
+// Core: makes all that wait for range locks give up.
+void fuse_server_cancel_locks(struct fuse_server *server);
+// Whether no range lock request is in the hands of the range locks.
+bool fuse_server_locks_are_idle(const struct fuse_server *server);
+int fuse_server_locks_init(struct fuse_server *server);
+void fuse_server_locks_deinit(struct fuse_server *server);
+// Whether an open file of this inode may hold range locks. Any thread.
+bool fuse_server_may_hold_locks(struct fuse_server *server, uint64_t inode);
+void fuse_server_note_locks(struct fuse_server *server, struct fuse_handle *handle, bool holds);
+
+// Lane thread: hands a read or write that no lane can serve to the core; `data` is copied.
+void fuse_files_forward_read(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, size_t length,
+                             const struct fuse_file_info *info);
+void fuse_files_forward_write(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, const void *data,
+                              size_t length, const struct fuse_file_info *info);
+
+// Each adds its handlers to libfuse's table.
+void fuse_server_add_names(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_attributes(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_directories(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_files(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_locks(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_lanes(struct fuse_lowlevel_ops *operations);

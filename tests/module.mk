@@ -29,7 +29,7 @@ $(foreach test,$(POSIX_TESTS),$(eval $(call posix_test,$(test))))
 
 # These install what is missing first and build in a second make, so that they work on a machine
 # that has nothing but make.
-.PHONY: packages demo check check-long bench
+.PHONY: packages demo check check-long bench sabotage-programs
 packages:
 	@tests/lib/install-packages
 
@@ -46,3 +46,7 @@ check check-long: packages
 bench: packages
 	@$(MAKE) --no-print-directory -j2 all tests
 	@BUILD=$(BUILD) tests/bench/bench
+
+# With SABOTAGE=1 and a BUILD of its own: what tests/lib/run-sabotage runs.
+sabotage-programs:
+	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/,$(filter tests/sabotage-%,$(TEST_PROGRAMS)))

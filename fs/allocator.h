@@ -6,15 +6,15 @@
 //
 //   struct allocator_reservation space;
 //   allocator_reservation_init(&space, volume, goal);
-//   allocator_want_nodes(&space, cost.node_blocks);             what the worst case needs
+//   allocator_want_nodes(&space, cost.node_blocks);      what the worst case needs
 //   do {
-//       result = allocator_reserve(&space);                      locks, never in a handle
+//       result = allocator_reserve(&space);              locks, never in a handle
 //       if (result != 0)
-//           break;                                               nothing is held
-//       result = journal_transaction_begin(journal, credits + allocator_credits(&space, n),
-//       &handle); if (result == 0) {
-//           result = change_blocks(&space, handle);              tree_*, extent_map_*, directory_*
-//           ... if (result == 0)
+//           break;                                       nothing is held
+//       result = allocator_begin(&space, cost.credits, changes, &handle);
+//       if (result == 0) {
+//           result = change_blocks(&space, handle);      tree_*, extent_map_*, directory_* ...
+//           if (result == 0)
 //               allocator_end(&space, handle);
 //           else
 //               allocator_abort(&space, handle);
@@ -60,17 +60,18 @@ struct allocator_reservation {
     struct volume *volume;
     uint64_t goal;
     uint64_t data_blocks_min, data_blocks_wanted;
-    uint64_t node_blocks;      // wanted for metadata
-    uint64_t node_blocks_left; // of them, in this attempt
-    uint64_t node_blocks_used;
+    uint64_t node_blocks;                         // wanted for metadata
+    uint64_t data_blocks_used, node_blocks_used;  // by the open handle
+    uint32_t changes_left;                        // that the open handle has credits for
+    uint32_t changes_noted;                       // more than the user knew of
     uint32_t wanted_groups[ALLOCATOR_GROUPS_MAX]; // to be locked for freeing; ascending
     uint32_t wanted_group_count;
-    struct allocator_group *groups[ALLOCATOR_GROUPS_MAX]; // held
+    struct allocator_group *groups[ALLOCATOR_GROUPS_MAX]; // held; ascending
     uint32_t group_count;
     uint32_t retry_count;
     bool needs_retry;
     bool needs_commit;            // the next reserve waits for a commit first
-    bool is_final;                // the volume is full: less than wanted must do
+    bool uses_margin;             // the last blocks of a group, too
     struct allocator_busy *freed; // by the open handle
 };
 
@@ -87,11 +88,20 @@ void allocator_want_nodes(struct allocator_reservation *space, uint64_t count);
 // transaction). A block outside of all groups is ignored here and refused by allocator_free.
 bool allocator_want_free(struct allocator_reservation *space, uint64_t block);
 
+// The operation ends with more free space than before (unlink, truncate, the orphan list): it may
+// use the few blocks that are kept for such in each group, so that deletes work on a full volume.
+void allocator_allow_margin(struct allocator_reservation *space);
+
 // Takes the locks of groups that can serve all wants, LOCK_AG in ascending order; of lower rank may
-// be held anything, no handle may be open. 0, -ENOSPC, -ERROR_BLOCK_*, -ERROR_CORRUPT_*,
-// -ERROR_STATE_ENDED; on error nothing is held. Waits.
+// be held anything, no handle may be open. 0, -ENOSPC, -ERROR_BLOCK_*, -ERROR_CORRUPT_*, the
+// volume's failure; on error nothing is held. Waits.
 int allocator_reserve(struct allocator_reservation *space);
-// Credits that `change_count` allocations and frees in the held groups may cost.
+// Opens the handle: `credits` for the caller's own changes, and what `change_count` allocations and
+// frees in the held groups may cost (tree nodes among them). -ERROR_JOURNAL_FULL if that is more
+// than journal_credits_max: do less at once. Else as journal_transaction_begin. Waits.
+int allocator_begin(struct allocator_reservation *space, uint32_t credits, uint32_t change_count,
+                    struct journal_handle **handle);
+// The credits alone.
 uint32_t allocator_credits(const struct allocator_reservation *space, uint32_t change_count);
 
 // End the handle (journal_transaction_end, journal_transaction_abort) and settle what it freed.
@@ -101,8 +111,9 @@ void allocator_abort(struct allocator_reservation *space, struct journal_handle 
 
 // Lets the groups' locks go. Harmless if none is held.
 void allocator_release(struct allocator_reservation *space);
-// Whether `result` (-EAGAIN) asks for another attempt; the wants have grown.
-bool allocator_must_retry(const struct allocator_reservation *space, int result);
+// Whether `result` (-EAGAIN) asks for another attempt; the wants have grown. False also after many
+// attempts, which only a corrupt volume needs.
+bool allocator_must_retry(struct allocator_reservation *space, int result);
 
 // --- inside a handle ---------------------------------------------------------------------------
 
@@ -113,7 +124,8 @@ struct block_run {
 
 // A run of `min` to `max` blocks for data, near `goal` (0: the reservation's), its start a multiple
 // of `alignment` blocks from the group's start if that can be had (a power of two; 1: none). Leaves
-// the blocks wanted for nodes. 0; -EAGAIN (see above); -ENOSPC if no run of `min` is there. Waits.
+// the blocks wanted for nodes. 0; -EAGAIN (see above); -ENOSPC if no run of `min` is there, or what
+// was wanted has been had and the held groups have no more: go on in a next handle. Waits.
 int allocator_allocate(struct allocator_reservation *space, struct journal_handle *handle,
                        uint64_t goal, uint64_t min, uint64_t max, uint64_t alignment,
                        struct block_run *run);
@@ -142,6 +154,7 @@ void allocator_group_forget(struct volume *volume, struct cluster_lock *lock);
 struct allocator_summary {
     uint64_t block_count; // in groups, headers not counted
     uint64_t free_block_count;
+    uint64_t available_block_count; // without the margins
 };
 // For statfs: reads group headers that are not ours without locks, at most once a second; an
 // uninitialised group is all free. Never fails; what cannot be read counts as it last did. Waits.

@@ -178,9 +178,7 @@ static bool block_is_void(const struct cache_block *block)
 
 static bool block_is_revoked(const struct cache_block *block)
 {
-    const struct journal_block *journal = &block->journal;
-    return journal->freed_by != NULL ||
-           (journal->handle != NULL && journal->handle == block->revoked_in);
+    return block->journal.freed_by != NULL || block->journal.is_freed_by_handle;
 }
 
 static void reference_first(struct cache_block *block)
@@ -394,10 +392,7 @@ int cache_read_unlocked(struct cache *cache, const struct cache_identity *identi
 
 void cache_change(struct cache_block *block, struct journal_handle *handle)
 {
-    if (block->journal.handle == handle)
-        return;
     CHECK(!block->is_detached && !block->is_loading);
-    block->revoked_in = NULL;
     journal_transaction_change(handle, &block->journal);
 }
 
@@ -443,7 +438,6 @@ int cache_revoke(struct cache *cache, struct journal_handle *handle, uint64_t ad
     if (block_is_revoked(block) || block->is_loading)
         return refuse_block_in_use(cache, address, "freed twice or while it is read");
     journal_transaction_revoke(handle, address, &block->journal);
-    block->revoked_in = handle;
     return 0;
 }
 

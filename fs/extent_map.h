@@ -39,7 +39,7 @@ enum { EXTENT_MAP_STEP_MAX = 16 };
 #define EXTENT_FILE_BLOCKS (FORMAT_FILE_BYTES_MAX / BLOCK_BYTES)
 int extent_map_lookup(struct inode *inode, uint64_t file_block, struct extent *extent);
 // Extents and holes of [file_block, ...) in order, until `emit` returns false or no extent follows.
-// The first may begin before `file_block`. Holes are reported only between extents.
+// The first may begin before `file_block`. A hole is reported where an extent follows it.
 int extent_map_iterate(struct inode *inode, uint64_t file_block,
                        bool (*emit)(void *context, const struct extent *extent), void *context);
 // The first block at or behind `file_block` that is written (data) or is not (hole, unwritten).

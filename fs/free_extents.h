@@ -3,10 +3,10 @@
 // first block, never touching or overlapping each other. Pure bookkeeping on the tree: which blocks
 // may be given out now (busy ones may not) and where to look is the allocator's.
 //
-// The tree's own nodes come from a stack in the group's header, `reserve`. An insert or delete
-// takes or gives at most a few; between operations the stack is brought back to its middle by
-// taking blocks from the front of a free extent, which moves a key in place and never splits a
-// node. So there is no recursion, and a full group can still record frees.
+// The tree's own nodes come from the reserve in the group's header. An insert or delete takes or
+// gives at most a few; once in a handle the reserve is brought back to its middle by cutting blocks
+// off the ends of free extents, which changes a value in place and never splits a node. So there is
+// no recursion, and a full group can still record frees.
 //
 // The caller holds the group's lock EXCLUSIVE. Functions may wait for reads of nodes.
 #pragma once
@@ -21,21 +21,30 @@ struct free_extent {
     uint64_t block_count;
 };
 
+// What the allocator knows and the tree does not.
+struct free_extents_user {
+    // Whether any block of the range was freed and is not to be used yet.
+    bool (*is_busy)(void *context, uint64_t block, uint64_t count);
+    // A node's block went to the reserve in this handle: it is busy until that is durable.
+    void (*released)(void *context, struct journal_handle *handle, uint64_t block);
+};
+
 struct free_extents {
     struct tree tree;
     struct tree_nodes nodes;
     struct cache_block *header; // the group's; the user's reference
     uint64_t first_block;       // of the group, its header block
     uint64_t block_count;       // of the group
+    const struct free_extents_user *user;
+    void *context; // the user's
 };
 
 // For the group whose header block is given. The header was verified (format_ag_decode).
-void free_extents_init(struct free_extents *extents, struct cache *cache,
-                       struct cache_block *header, struct lock_name lock, uint64_t first_block,
-                       uint64_t block_count);
+void free_extents_init(struct free_extents *extents, struct cache *cache, struct log *log,
+                       struct cache_block *header, uint64_t first_block, uint64_t block_count,
+                       const struct free_extents_user *user, void *context);
 
 uint64_t free_extents_count(const struct free_extents *extents); // free blocks, without the reserve
-unsigned free_extents_reserve_count(const struct free_extents *extents);
 
 // The extent that contains `block`, or else the first behind it; -ENOENT at the end of the group;
 // -ERROR_CORRUPT_FREE_SPACE if an item is out of the group or empty.
@@ -58,14 +67,14 @@ int free_extents_take(struct free_extents *extents, struct journal_handle *handl
 int free_extents_add(struct free_extents *extents, struct journal_handle *handle, uint64_t block,
                      uint64_t count);
 
-// Whether the reserve can serve one more operation.
-bool free_extents_reserve_suffices(const struct free_extents *extents);
-// Brings the reserve back to its middle: takes from the free extents that `may_take` allows (at
-// most some; looks at no more than a few dozen items) or gives back to the tree. 0 also if it could
-// take nothing.
-int free_extents_balance(struct free_extents *extents, struct journal_handle *handle,
-                         bool (*may_take)(void *context, uint64_t block, uint64_t count),
-                         void *context);
+// Once in a handle, before its first take or add: brings the reserve back to its middle, from the
+// ends of a few free extents that are not busy, or into the tree. -EAGAIN if the reserve is so low
+// that the tree could not grow, and what could fill it is busy.
+int free_extents_balance(struct free_extents *extents, struct journal_handle *handle);
 
-// Credits of one take, add or balance.
-uint32_t free_extents_credits(const struct free_extents *extents);
+// Blocks that a balance may take from the tree.
+uint64_t free_extents_balance_need(const struct free_extents *extents);
+
+// Credits of a balance, `scattered` takes and adds anywhere, and `run` takes of single blocks that
+// follow each other in ascending order, but for one wrap; the header included.
+uint32_t free_extents_credits(const struct free_extents *extents, uint32_t scattered, uint32_t run);

@@ -54,8 +54,8 @@ struct inode_creation {
 // caller holds LOCK_INODE of it EXCLUSIVE. 0 or as cache_create.
 int inode_create(struct inode *inode, struct volume *volume, struct journal_handle *handle,
                  uint64_t number, const struct inode_creation *creation);
-// Frees the inode's block: its tree is empty by then (CHECKed by inode_is_bare). `inode` is
-// unloaded. As allocator_free_node of inode->space.
+// Frees the inode's block: its tree is empty by then (CHECKed by inode_is_bare). The caller still
+// unloads `inode`. As allocator_free_node of inode->space.
 int inode_destroy(struct inode *inode, struct journal_handle *handle);
 // No items are left in the tree.
 bool inode_is_bare(const struct inode *inode);

@@ -70,9 +70,12 @@ bool tree_path_covers(const struct tree_cursor *path, struct tree_key key)
 {
     struct tree_key bound;
     unsigned leaf = path->depth - 1;
-    if (leaf == 0 || !upper_bound(path, leaf - 1, path->path[leaf - 1].index, &bound))
+    if (leaf == 0)
         return true;
-    return tree_key_compare(key, bound) < 0;
+    unsigned index = path->path[leaf - 1].index;
+    if (tree_key_compare(key, tree_node_key(tree_path_node(path, leaf - 1), index)) < 0)
+        return false;
+    return !upper_bound(path, leaf - 1, index, &bound) || tree_key_compare(key, bound) < 0;
 }
 
 static int verify_place(const struct tree_cursor *path, unsigned depth, unsigned index,

@@ -81,9 +81,9 @@ int tree_replace(struct tree *tree, struct journal_handle *handle, struct tree_k
                  const void *value, size_t length);
 // -ENOENT if the key is not there. Waits.
 int tree_delete(struct tree *tree, struct journal_handle *handle, struct tree_key key);
-// Gives the item at `key` the greater key `new_key` and a new value, in place if it can be had, at
-// the cost of two changes at most. No other item lies between the two keys: -ERROR_CORRUPT_TREE.
-// -ENOENT. Waits.
+// Gives the item at `key` another key and a new value, in place if it can be had, at the cost of
+// two changes at most. No other item lies between the two keys (else -ERROR_CORRUPT_TREE). -ENOENT.
+// Waits.
 int tree_move(struct tree *tree, struct journal_handle *handle, struct tree_key key,
               struct tree_key new_key, const void *value, size_t length);
 
@@ -130,6 +130,7 @@ struct tree_cost {
     uint32_t credits;
     uint32_t node_blocks;
 };
+unsigned tree_level(const struct tree *tree); // 0: the root alone
 struct tree_cost tree_change_cost(const struct tree *tree, uint32_t change_count);
 // The same for `change_count` changes of keys that lie next to each other (a run of one object's
 // chunks): they share their path, so it is far less. `bytes` is the sum of the values' lengths.

@@ -345,36 +345,39 @@ int tree_move(struct tree *tree, struct journal_handle *handle, struct tree_key 
 
 // --- worst cases -----------------------------------------------------------------------------
 
-static unsigned root_level(const struct tree *tree)
+unsigned tree_level(const struct tree *tree)
 {
     unsigned level = tree_node_level(tree_block_node(tree, tree->root));
     return level < TREE_LEVELS_MAX ? level : TREE_LEVELS_MAX - 1;
 }
 
-// One change touches the root, a node a level and its new (or merged) neighbour; a root that
-// overflows adds a child and the child's neighbour. Fifty changes at least lie between two new
-// levels.
+// One change touches the root, and on each level a node and its new neighbour, or a node that it
+// changes, the neighbour that takes its items and that neighbour's parent; a root that overflows
+// adds a child and the child's neighbour. From a root alone no more blocks can come than one a
+// change and what the root overflows into. Inner nodes fill once in thirty changes at most.
 struct tree_cost tree_change_cost(const struct tree *tree, uint32_t change_count)
 {
     if (change_count == 0)
         return (struct tree_cost){0, 0};
-    unsigned level = root_level(tree) + (change_count > 1) + change_count / 50;
+    unsigned level = tree_level(tree);
+    unsigned growth = (change_count > 1 ? 3 : 0) + change_count / 30;
+    unsigned changed = level == 0 ? change_count + 1 : change_count * (3 * level + 2);
     return (struct tree_cost){
-        .credits = 1 + change_count * (3 * level + 2),
-        .node_blocks = change_count * (level + 2),
+        .credits = 1 + changed + growth,
+        .node_blocks = level == 0 ? change_count + 1 + growth : change_count * (level + 2),
     };
 }
 
-// The run fills leaves one after the other, each at least to a third but the first and the last.
+// The run fills leaves one after the other, each at least to a quarter but the first and the last.
 struct tree_cost tree_run_cost(const struct tree *tree, uint32_t change_count, size_t bytes)
 {
     if (change_count == 0)
         return (struct tree_cost){0, 0};
     size_t all = bytes + change_count * sizeof(struct tree_slot_disk);
-    unsigned leaves = (unsigned)(all / (BLOCK_BYTES / 3)) + 2;
+    unsigned leaves = (unsigned)(all / (BLOCK_BYTES / 4)) + 2;
     if (leaves > change_count + 2)
         leaves = change_count + 2;
-    unsigned level = root_level(tree) + 2;
+    unsigned level = tree_level(tree) + 2;
     unsigned inner = level + leaves / 30;
     return (struct tree_cost){
         .credits = 1 + 3 * leaves + 3 * inner,

@@ -27,5 +27,5 @@ int tree_read_child(struct tree_cursor *path, unsigned depth, unsigned index,
 // Takes the path from the root to the leaf where `key` belongs. In the leaf the index is that of
 // the last item not above `key`, `*is_before` says that there is none (and the index is 0).
 int tree_path_descend(struct tree_cursor *path, struct tree_key key, bool *is_before);
-// Whether `key` lies below all keys right of the leaf of the path.
+// Whether `key` belongs in the leaf of the path by the keys of the nodes above it.
 bool tree_path_covers(const struct tree_cursor *path, struct tree_key key);

@@ -7,6 +7,7 @@
 // LOCK_INODE, EXCLUSIVE to change; the time of change is the caller's. Functions may wait.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,11 +29,13 @@ int xattr_set(struct inode *inode, struct journal_handle *handle, const char *na
               const void *value, size_t size, int flags);
 // -ENODATA.
 int xattr_remove(struct inode *inode, struct journal_handle *handle, const char *name);
-// When an inode dies: takes out some items, `*has_more` if any are left (call again in a next
-// handle). Costs xattr_remove_some_cost.
+// When an inode dies: takes out one attribute, `*has_more` if any are left (call again in a next
+// handle).
 int xattr_remove_some(struct inode *inode, struct journal_handle *handle, bool *has_more);
 
 // Credits and nodes of setting a value of `size` bytes in the place of the one that `name` has now;
-// of removing it (size 0); the inode's block is included. Waits.
+// of removing it (size 0); the inode's block is included. Waits. If the credits are more than
+// journal_credits_max the value is too large for this volume's journal: -ENOSPC.
 int xattr_change_cost(struct inode *inode, const char *name, size_t size, struct tree_cost *cost);
-struct tree_cost xattr_remove_some_cost(const struct inode *inode);
+// Of the next xattr_remove_some. Waits.
+int xattr_remove_some_cost(struct inode *inode, struct tree_cost *cost);

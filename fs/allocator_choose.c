@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which groups a reservation holds. In this order, until what is wanted is there:
+//
+//   1 own groups (and the goal's, if its lock is here)    waits for the lock, if the order allows
+//   2 an own group that nobody has used yet                written now (rule 16)
+//   3 other groups whose lock can be had at once
+//   4 another group that nobody has used yet
+//   5 all groups, in ascending order                       waits for each lock
+//   6 the same, after what is busy was committed
+//
+// Hints (what a group had when it was last seen) spare the locks of full groups in 1 and 3; they
+// decide nothing: 5 and 6 look at every group.
+#include "fs/allocator_group.h"
+#include "fs/base/check.h"
+#include "fs/base/error.h"
+#include "fs/cluster_lock.h"
+#include "fs/lock_types.h"
+#include "fs/volume.h"
+
+// Foreign groups that step 3 asks for.
+enum { TRIES_MAX = 32 };
+
+static const struct geometry *geometry_of(const struct allocator_reservation *space)
+{
+    return &space->volume->geometry;
+}
+
+static bool is_own(const struct volume *volume, uint32_t number)
+{
+    return number % volume->geometry.slot_count == volume->slot;
+}
+
+bool allocator_is_known(const struct allocator *allocator, uint32_t number)
+{
+    return (allocator->states[number] & GROUP_KNOWN) != 0;
+}
+
+static bool is_good(const struct allocator *allocator, uint32_t number)
+{
+    return allocator->states[number] == GROUP_KNOWN;
+}
+
+// --- holding ---------------------------------------------------------------------------------
+
+struct allocator_group *allocator_held_group(const struct allocator_reservation *space,
+                                             uint32_t number)
+{
+    for (uint32_t i = 0; i < space->group_count; i++) {
+        if (space->groups[i]->number == number)
+            return space->groups[i];
+    }
+    return NULL;
+}
+
+uint64_t allocator_held_usable(const struct allocator_reservation *space)
+{
+    uint64_t usable = 0;
+    for (uint32_t i = 0; i < space->group_count; i++)
+        usable += allocator_group_usable(space->groups[i], space->uses_margin);
+    return usable;
+}
+
+static void add_held(struct allocator_reservation *space, struct allocator_group *group)
+{
+    uint32_t at = space->group_count++;
+    while (at > 0 && space->groups[at - 1]->number > group->number) {
+        space->groups[at] = space->groups[at - 1];
+        at--;
+    }
+    space->groups[at] = group;
+    group->user = space;
+    group->is_balanced = false;
+}
+
+// Takes a group's lock and loads it. -EAGAIN if the lock cannot be had at once and must not (or
+// shall not) be waited for. The group must be known to be initialised.
+static int hold(struct allocator_reservation *space, uint32_t number, bool may_wait)
+{
+    struct allocator *allocator = space->volume->allocator;
+    CHECK(allocator_is_known(allocator, number) && space->group_count < ALLOCATOR_GROUPS_MAX);
+    uint32_t held = space->group_count;
+    bool is_in_order = held == 0 || space->groups[held - 1]->number < number;
+    struct cluster_lock *lock = cluster_lock_get(space->volume->locks, lock_name_ag(number));
+    unsigned flags = may_wait && is_in_order ? 0 : LOCK_TRY;
+    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, flags);
+    if (result == 0) {
+        struct allocator_group *group;
+        result = allocator_group_load(allocator, number, lock, &group);
+        if (result == 0) {
+            group->lock = lock;
+            add_held(space, group);
+            return 0;
+        }
+        cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    }
+    cluster_lock_put(lock);
+    return result;
+}
+
+void allocator_drop_group(struct allocator_reservation *space, uint32_t index)
+{
+    struct allocator *allocator = space->volume->allocator;
+    struct allocator_group *group = space->groups[index];
+    struct cluster_lock *lock = group->lock;
+    allocator->free_hints[group->number] = free_extents_count(&group->extents);
+    for (uint32_t i = index + 1; i < space->group_count; i++)
+        space->groups[i - 1] = space->groups[i];
+    space->group_count--;
+    group->user = NULL;
+    group->lock = NULL;
+    cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    cluster_lock_put(lock);
+}
+
+static void drop_number(struct allocator_reservation *space, uint32_t number)
+{
+    for (uint32_t i = 0; i < space->group_count; i++) {
+        if (space->groups[i]->number == number) {
+            allocator_drop_group(space, i);
+            return;
+        }
+    }
+}
+
+// A group that is not good is left alone from now on; the failure was logged where it was born.
+static int skip_if_bad(struct allocator_reservation *space, uint32_t number, int result)
+{
+    if (!error_is_check(result) || volume_check(space->volume) != 0)
+        return result;
+    space->volume->allocator->states[number] |= GROUP_BAD;
+    return -EAGAIN;
+}
+
+static uint64_t need(const struct allocator_reservation *space, bool at_best)
+{
+    return space->node_blocks + (at_best ? space->data_blocks_wanted : space->data_blocks_min);
+}
+
+static bool is_served(const struct allocator_reservation *space, bool at_best)
+{
+    return allocator_held_usable(space) >= need(space, at_best);
+}
+
+// --- the map of initialised groups -------------------------------------------------------------
+
+static int read_map(struct volume *volume, uint32_t number, struct cache_block **block)
+{
+    struct cache_identity identity = {
+        .address = FORMAT_AG_MAP_BLOCK + number / AG_MAP_BITS_PER_BLOCK,
+        .owner = 0,
+        .type = BLOCK_TYPE_AG_MAP,
+        .lock = lock_name_ag_map(),
+    };
+    return cache_read(volume->cache, &identity, block);
+}
+
+static uint8_t *map_byte(struct cache_block *block, uint32_t number)
+{
+    struct ag_map_disk *map = (struct ag_map_disk *)block->bytes;
+    return &map->bits[number % AG_MAP_BITS_PER_BLOCK / 8];
+}
+
+static uint8_t map_mask(uint32_t number)
+{
+    return (uint8_t)(1u << (number % 8));
+}
+
+// Takes note of one group's bit; the map's lock is held.
+static int learn(struct volume *volume, uint32_t number)
+{
+    struct cache_block *block;
+    int result = read_map(volume, number, &block);
+    if (result != 0)
+        return result;
+    if (*map_byte(block, number) & map_mask(number))
+        volume->allocator->states[number] |= GROUP_KNOWN;
+    cache_put(block);
+    return 0;
+}
+
+static int write_new_group(struct volume *volume, uint32_t number, struct journal_handle *handle)
+{
+    struct cache_identity identity = {
+        .address = geometry_ag_first_block(&volume->geometry, number),
+        .owner = number,
+        .type = BLOCK_TYPE_AG_HEADER,
+        .lock = lock_name_ag(number),
+    };
+    struct cache_block *map, *header;
+    int result = read_map(volume, number, &map);
+    if (result != 0)
+        return result;
+    result = cache_create(volume->cache, handle, &identity, &header);
+    if (result == 0) {
+        format_ag_header_init((struct ag_header_disk *)header->bytes, &volume->geometry, number, 0);
+        cache_put(header);
+        cache_change(map, handle);
+        *map_byte(map, number) |= map_mask(number);
+    }
+    cache_put(map);
+    return result;
+}
+
+// Header and bit in one transaction. Both locks are held.
+static int initialise_locked(struct volume *volume, uint32_t number)
+{
+    struct journal_handle *handle;
+    int result = journal_transaction_begin(volume->journal, 2, &handle);
+    if (result != 0)
+        return result;
+    result = write_new_group(volume, number, handle);
+    if (result != 0) {
+        journal_transaction_abort(handle);
+        return result;
+    }
+    journal_transaction_end(handle);
+    volume->allocator->states[number] |= GROUP_KNOWN;
+    return 0;
+}
+
+static int initialise(struct volume *volume, uint32_t number)
+{
+    struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag(number));
+    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0);
+    if (result == 0) {
+        result = initialise_locked(volume, number);
+        cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    }
+    cluster_lock_put(lock);
+    return result;
+}
+
+static int with_map(struct volume *volume, uint32_t number, enum lock_mode mode,
+                    int (*run)(struct volume *volume, uint32_t number))
+{
+    struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag_map());
+    int result = cluster_lock_acquire(lock, mode, 0);
+    if (result == 0) {
+        result = run(volume, number);
+        cluster_lock_release(lock, mode);
+    }
+    cluster_lock_put(lock);
+    return result;
+}
+
+static int learn_or_initialise(struct volume *volume, uint32_t number)
+{
+    int result = learn(volume, number);
+    if (result != 0 || allocator_is_known(volume->allocator, number))
+        return result;
+    return initialise(volume, number);
+}
+
+// Finds a group that this node does not know as initialised, and makes it one. -ENOENT if there is
+// none. No group is held.
+static int add_new_group(struct volume *volume, bool own)
+{
+    uint32_t count = volume->geometry.ag_count;
+    uint32_t start = volume->allocator->own_current;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = (uint32_t)(((uint64_t)start + i) % count);
+        if (allocator_is_known(volume->allocator, number) || is_own(volume, number) != own)
+            continue;
+        int result = with_map(volume, number, LOCK_SHARED, learn);
+        if (result == 0 && !allocator_is_known(volume->allocator, number))
+            result = with_map(volume, number, LOCK_EXCLUSIVE, learn_or_initialise);
+        return result;
+    }
+    return -ENOENT;
+}
+
+// --- steps -----------------------------------------------------------------------------------
+
+// The groups that will be freed into. On an error nothing is held.
+static int hold_wanted(struct allocator_reservation *space)
+{
+    for (uint32_t i = 0; i < space->wanted_group_count; i++) {
+        int result = hold(space, space->wanted_groups[i], true);
+        if (result != 0) {
+            allocator_release(space);
+            return result;
+        }
+    }
+    return 0;
+}
+
+static int check_wanted_known(struct allocator_reservation *space)
+{
+    struct volume *volume = space->volume;
+    for (uint32_t i = 0; i < space->wanted_group_count; i++) {
+        uint32_t number = space->wanted_groups[i];
+        if (allocator_is_known(volume->allocator, number))
+            continue;
+        int result = with_map(volume, number, LOCK_SHARED, learn);
+        if (result != 0)
+            return result;
+        if (allocator_is_known(volume->allocator, number))
+            continue;
+        log_error(volume->log, ERROR_CORRUPT_FREE_SPACE,
+                  "group %u: blocks of a group that was never used are to be freed", number);
+        return -ERROR_CORRUPT_FREE_SPACE;
+    }
+    return 0;
+}
+
+// A search over candidates: the first that serves all wants stays held; else the best is
+// remembered.
+struct candidates {
+    struct allocator_reservation *space;
+    bool may_wait;
+    uint64_t best_usable;
+    uint32_t best;
+    bool has_best;
+    unsigned tries;
+};
+
+// 0: served; -EAGAIN: not by this one; other errors end the search.
+static int try_candidate(struct candidates *search, uint32_t number)
+{
+    struct allocator_reservation *space = search->space;
+    struct allocator *allocator = space->volume->allocator;
+    if (!is_good(allocator, number) || allocator_held_group(space, number) != NULL)
+        return -EAGAIN;
+    uint64_t margin = space->uses_margin ? 0 : ALLOCATOR_MARGIN_BLOCKS;
+    uint64_t hint = allocator->free_hints[number];
+    uint64_t held = allocator_held_usable(space);
+    if (hint != HINT_UNKNOWN && hint + held < need(space, false) + margin)
+        return -EAGAIN;
+    search->tries++;
+    int result = hold(space, number, search->may_wait);
+    if (result != 0)
+        return skip_if_bad(space, number, result);
+    if (is_served(space, true))
+        return 0;
+    uint64_t usable = allocator_held_usable(space);
+    if (usable >= need(space, false) && usable > search->best_usable) {
+        search->best_usable = usable;
+        search->best = number;
+        search->has_best = true;
+    }
+    drop_number(space, number);
+    return -EAGAIN;
+}
+
+static int take_best(struct candidates *search)
+{
+    struct allocator_reservation *space = search->space;
+    if (!search->has_best)
+        return -ENOSPC;
+    int result = hold(space, search->best, search->may_wait);
+    if (result == -EAGAIN)
+        return -ENOSPC;
+    if (result != 0 || is_served(space, false))
+        return result;
+    drop_number(space, search->best);
+    return -ENOSPC;
+}
+
+// The goal's group, if it is ours or its lock is here.
+static int try_goal_group(struct candidates *search)
+{
+    struct allocator_reservation *space = search->space;
+    uint32_t number;
+    if (space->goal == 0 || !geometry_ag_of_block(geometry_of(space), space->goal, &number))
+        return -EAGAIN;
+    if (!is_own(space->volume, number) && space->volume->allocator->groups[number] == NULL)
+        return -EAGAIN;
+    return try_candidate(search, number);
+}
+
+// 0: served, -ENOSPC: not here.
+static int try_groups(struct allocator_reservation *space, bool own)
+{
+    struct allocator *allocator = space->volume->allocator;
+    struct candidates search = {.space = space, .may_wait = own};
+    uint32_t count = geometry_of(space)->ag_count;
+    int result = space->group_count < ALLOCATOR_GROUPS_MAX ? try_goal_group(&search) : -ENOSPC;
+    for (uint32_t i = 0; i < count && result == -EAGAIN; i++) {
+        uint32_t number = (uint32_t)(((uint64_t)allocator->own_current + i) % count);
+        if (is_own(space->volume, number) != own)
+            continue;
+        result = try_candidate(&search, number);
+        if (result == 0 && own)
+            allocator->own_current = number;
+        if (!own && search.tries >= TRIES_MAX)
+            break;
+    }
+    return result == -EAGAIN ? take_best(&search) : result;
+}
+
+static bool is_wanted(const struct allocator_reservation *space, uint32_t number)
+{
+    for (uint32_t i = 0; i < space->wanted_group_count; i++) {
+        if (space->wanted_groups[i] == number)
+            return true;
+    }
+    return false;
+}
+
+// One group of the sweep. What has nothing to give is let go again.
+static int sweep_group(struct allocator_reservation *space, uint32_t number)
+{
+    bool must_hold = is_wanted(space, number);
+    if (!must_hold && (is_served(space, false) || !is_good(space->volume->allocator, number)))
+        return 0;
+    if (!must_hold && space->group_count + space->wanted_group_count >= ALLOCATOR_GROUPS_MAX)
+        return 0;
+    int result = hold(space, number, true);
+    if (result != 0)
+        return must_hold ? result : skip_if_bad(space, number, result);
+    struct allocator_group *group = allocator_held_group(space, number);
+    if (!must_hold && allocator_group_usable(group, space->uses_margin) == 0)
+        drop_number(space, number);
+    return 0;
+}
+
+// All groups in ascending order, several together if need be. Nothing is held before.
+static int sweep(struct allocator_reservation *space)
+{
+    for (uint32_t number = 0; number < geometry_of(space)->ag_count; number++) {
+        int result = sweep_group(space, number);
+        if (result != 0 && result != -EAGAIN)
+            return result;
+        if (number % 64 == 63)
+            coroutine_pause(space->volume->scheduler);
+    }
+    return is_served(space, false) ? 0 : -ENOSPC;
+}
+
+enum step {
+    STEP_OWN,
+    STEP_NEW_OWN,
+    STEP_OTHERS,
+    STEP_NEW_OTHER,
+    STEP_SWEEP,
+    STEP_COMMIT,
+    STEP_END
+};
+
+// A step that finds nothing answers -ENOSPC.
+static int take_step(struct allocator_reservation *space, enum step step)
+{
+    if (step == STEP_NEW_OWN || step == STEP_NEW_OTHER) {
+        int result = add_new_group(space->volume, step == STEP_NEW_OWN);
+        return result == -ENOENT ? -ENOSPC : result;
+    }
+    if (step == STEP_COMMIT) {
+        int result = allocator_busy_wait(space->volume->allocator);
+        return result != 0 ? result : sweep(space);
+    }
+    if (step == STEP_SWEEP)
+        return sweep(space);
+    int result = hold_wanted(space);
+    if (result != 0 || is_served(space, true))
+        return result;
+    result = try_groups(space, step == STEP_OWN);
+    // The groups that are held anyway may serve what no other can.
+    return result == -ENOSPC && is_served(space, false) ? 0 : result;
+}
+
+static int choose(struct allocator_reservation *space)
+{
+    enum step step = STEP_OWN;
+    while (step != STEP_END) {
+        int result = take_step(space, step);
+        bool is_new = step == STEP_NEW_OWN || step == STEP_NEW_OTHER;
+        if (result == 0 && !is_new)
+            return 0;
+        allocator_release(space);
+        if (result != 0 && result != -ENOSPC)
+            return result;
+        if (result == 0)
+            step--; // there is one group more to look at
+        else
+            step++;
+    }
+    return -ENOSPC;
+}
+
+int allocator_reserve(struct allocator_reservation *space)
+{
+    CHECK(space->group_count == 0 && space->freed == NULL);
+    int result = volume_check(space->volume);
+    if (result == 0 && space->needs_commit)
+        result = allocator_busy_wait(space->volume->allocator);
+    space->needs_commit = space->needs_retry = false;
+    if (result == 0)
+        result = check_wanted_known(space);
+    return result != 0 ? result : choose(space);
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// One allocation group as this node sees it while it holds the group's lock: its free extents,
+// which of them are busy, and where to look next. For allocator*.c alone.
+#pragma once
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fs/allocator.h"
+#include "fs/base/coroutine.h"
+#include "fs/free_extents.h"
+#include "journal/journal.h"
+
+// Blocks freed in a transaction that is not durable yet. They stand in the free tree (or the
+// reserve) already; nobody may use them.
+struct allocator_busy {
+    RB_ENTRY(allocator_busy) by_start;
+    TAILQ_ENTRY(allocator_busy) by_age;
+    struct allocator_busy *next_freed; // in the reservation, while its handle is open
+    struct journal_on_durable on_durable;
+    struct allocator *allocator;
+    struct allocator_group *group; // NULL once it was forgotten
+    uint64_t start_block, block_count;
+    uint64_t sequence; // of the end of its handle
+};
+RB_HEAD(allocator_busy_tree, allocator_busy);
+TAILQ_HEAD(allocator_busy_list, allocator_busy);
+
+// The last blocks of a group are for what frees space in the end.
+enum { ALLOCATOR_MARGIN_BLOCKS = 16 };
+
+struct allocator_group {
+    struct allocator *allocator;
+    struct cluster_lock *lock; // referenced while a reservation holds it
+    uint32_t number;
+    struct cache_block *header;
+    struct free_extents extents;
+    struct allocator_busy_tree busy;
+    uint64_t busy_block_count;
+    uint64_t small_cursor; // inodes, nodes and short runs come from here on
+    uint64_t large_cursor;
+    uint64_t lowest_released; // since the small cursor was last moved back
+    struct allocator_reservation *user;
+    bool is_balanced; // in the open handle
+};
+
+struct allocator {
+    struct volume *volume;
+    struct allocator_group **groups; // by number; NULL: not loaded
+    uint64_t *free_hints;            // by number: what it last had; HINT_UNKNOWN
+    uint8_t *states;                 // by number: GROUP_*
+    uint32_t own_current;            // the own group that allocations went to last
+    struct allocator_busy_list busy; // of ended handles, oldest first
+    uint64_t sequence;
+    struct wait_queue released; // something is not busy any more
+    uint64_t summary_at_ns;
+    bool has_summary;
+};
+
+enum {
+    GROUP_KNOWN = 1u << 0, // initialised, as the map said; it never goes back
+    GROUP_BAD = 1u << 1,   // its header was not good: nothing is allocated there
+};
+
+#define HINT_UNKNOWN UINT64_MAX
+
+// The group's state; the caller holds its lock EXCLUSIVE. It stays the lock's object until
+// forgotten. 0, -ERROR_BLOCK_*. Waits.
+int allocator_group_load(struct allocator *allocator, uint32_t number, struct cluster_lock *lock,
+                         struct allocator_group **group);
+
+// Before the first change of the group in a handle: brings its reserve into balance. -EAGAIN if
+// what it needs is busy. Waits.
+int allocator_group_prepare(struct allocator_group *group, struct journal_handle *handle);
+
+// Free blocks that can be given out now.
+uint64_t allocator_group_usable(const struct allocator_group *group, bool uses_margin);
+
+// Makes a run of blocks busy for the handle of the group's user. False if some are already.
+bool allocator_busy_add(struct allocator_group *group, struct journal_handle *handle,
+                        uint64_t block, uint64_t count);
+// The reservation's handle ended, or was aborted.
+void allocator_busy_publish(struct allocator_reservation *space);
+void allocator_busy_undo(struct allocator_reservation *space);
+// Commits, and waits until nothing is busy that was so before the call. Waits.
+int allocator_busy_wait(struct allocator *allocator);
+
+// --- choosing (allocator_choose.c) -----------------------------------------------------------
+
+bool allocator_is_known(const struct allocator *allocator, uint32_t number);
+// What the held groups could give out.
+uint64_t allocator_held_usable(const struct allocator_reservation *space);
+// Lets the group at `index` of the held ones go.
+void allocator_drop_group(struct allocator_reservation *space, uint32_t index);
+struct allocator_group *allocator_held_group(const struct allocator_reservation *space,
+                                             uint32_t number);
+
+// --- the search (allocator_group.c) ----------------------------------------------------------
+
+// A run of free blocks that are not busy, as allocator_allocate. -ENOSPC if there is none of `min`.
+// Nothing is changed but the cursors. Waits.
+struct run_request {
+    uint64_t goal; // 0, or a block of the group
+    uint64_t min, max, alignment;
+};
+int allocator_group_find(struct allocator_group *group, const struct run_request *request,
+                         struct block_run *run);

@@ -15,3 +15,6 @@ TEST_PROGRAMS += tests/sabotage-lock
 tests/sabotage-lock_SOURCES   := tests/sim/sabotage_lock.c $(LOCK_SIM_SOURCES)
 tests/sabotage-lock_LIBRARIES := dlm base
 endif
+
+# Every switch of fs/base/sabotage.def has to be found by its ring: programs of a separate build.
+SABOTAGE_PROGRAMS += tests/sabotage-lock

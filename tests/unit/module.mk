@@ -62,3 +62,39 @@ UNIT_TESTS += tests/unit/test_mount_options
 tests/unit/test_mount_options_SOURCES   := tests/unit/test_mount_options.c
 tests/unit/test_mount_options_LIBRARIES := frontend base
 tests/unit/test_mount_options_LDLIBS    := -lcmocka
+
+# The lock core and its sessions.
+UNIT_TESTS += tests/unit/test_dlm_core
+tests/unit/test_dlm_core_SOURCES   := tests/unit/test_dlm_core.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_core_LIBRARIES := dlm base
+tests/unit/test_dlm_core_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_dlm_recovery
+tests/unit/test_dlm_recovery_SOURCES   := tests/unit/test_dlm_recovery.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_recovery_LIBRARIES := dlm base
+tests/unit/test_dlm_recovery_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_dlm_ranges
+tests/unit/test_dlm_ranges_SOURCES   := tests/unit/test_dlm_ranges.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_ranges_LIBRARIES := dlm base
+tests/unit/test_dlm_ranges_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_dlm_message
+tests/unit/test_dlm_message_SOURCES   := tests/unit/test_dlm_message.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_message_LIBRARIES := dlm base
+tests/unit/test_dlm_message_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_dlm_session
+tests/unit/test_dlm_session_SOURCES   := tests/unit/test_dlm_session.c
+tests/unit/test_dlm_session_LIBRARIES := dlm base
+tests/unit/test_dlm_session_LDLIBS    := -lcmocka
+
+# What stands in metadata blocks, on a LUN in memory (tests/lib/structure_world.h).
+STRUCTURE_WORLD := tests/lib/structure_world.c tests/lib/memory_device.c fs/cluster_lock.c \
+                   fs/lock_set.c
+STRUCTURE_LIBRARIES := fs_structures journal format base
+
+UNIT_TESTS += tests/unit/test_tree
+tests/unit/test_tree_SOURCES   := tests/unit/test_tree.c $(STRUCTURE_WORLD)
+tests/unit/test_tree_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_tree_LDLIBS    := -lcmocka

@@ -30,6 +30,7 @@ declare -A SWITCH_PID=()    # cluster -> first process of the switch
 declare -A CLUSTER_NODES=() # cluster -> names, in the order of their ids
 
 COROSYNC_TOKEN_MS=${COROSYNC_TOKEN_MS:-1000}
+COROSYNC_WAIT_FOR_ALL=${COROSYNC_WAIT_FOR_ALL:-1} # of clusters of two
 
 # Runs `sleep infinity` as first process of new namespaces; prints nothing; sets SPAWNED_PID to the
 # first process as seen from here. Arguments: unshare's.
@@ -147,7 +148,7 @@ END
 quorum {
     provider: corosync_votequorum
 END
-    [ "$count" -ne 2 ] || printf '    two_node: 1\n    wait_for_all: 1\n'
+    [ "$count" -ne 2 ] || printf '    two_node: 1\n    wait_for_all: %s\n' "$COROSYNC_WAIT_FOR_ALL"
     cat << END
 }
 logging {
@@ -239,7 +240,7 @@ node_kill() {
     rm -f "$RUN_DIR/$1/pid"
 }
 
-# cluster_stop CLUSTER: power cut for all of its nodes, and no switch.
+# cluster_stop CLUSTER: nothing when it is stopped already; power cut for all of its nodes, and no switch.
 cluster_stop() {
     local node
     for node in ${CLUSTER_NODES[$1]}; do

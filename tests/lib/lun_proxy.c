@@ -9,7 +9,8 @@
 //
 //     pass          requests go through (at the start)
 //     fail          every request gets EIO, as from a dead path
-//     hang          requests wait until the next command, as under queue_if_no_path
+//     hang          requests wait until the next command, as under queue_if_no_path; those that
+//                   still wait when `fail` comes fail for good, as when a device's timeout ends
 //     delay MS      each write waits MS before it goes to BACKING
 //
 // LOG gets a line for each write that reached BACKING, `write BEGIN_MS END_MS OFFSET SIZE`, and one
@@ -45,9 +46,10 @@ struct proxy {
     int backing;
     int log;
     off_t size;
-    pthread_mutex_t lock; // guards mode and delay_ms
+    pthread_mutex_t lock; // guards what follows
     pthread_cond_t mode_changed;
     enum mode mode;
+    unsigned long failures; // how often `fail` was said
     long delay_ms;
 };
 
@@ -67,12 +69,14 @@ static int64_t clock_ms(void)
 // Waits while the path hangs. False: the path fails and the request gets EIO.
 static bool path_is_open(struct proxy *proxy, long *delay_ms)
 {
+    unsigned long failures;
     bool is_open;
 
     pthread_mutex_lock(&proxy->lock);
+    failures = proxy->failures;
     while (proxy->mode == MODE_HANG)
         pthread_cond_wait(&proxy->mode_changed, &proxy->lock);
-    is_open = proxy->mode == MODE_PASS;
+    is_open = proxy->mode == MODE_PASS && proxy->failures == failures;
     *delay_ms = proxy->delay_ms;
     pthread_mutex_unlock(&proxy->lock);
     return is_open;
@@ -111,6 +115,7 @@ static int command_carry_out(struct proxy *proxy, const char *command)
         return -EINVAL;
     pthread_mutex_lock(&proxy->lock);
     proxy->mode = mode;
+    proxy->failures += mode == MODE_FAIL;
     proxy->delay_ms = delay_ms;
     pthread_cond_broadcast(&proxy->mode_changed);
     pthread_mutex_unlock(&proxy->lock);

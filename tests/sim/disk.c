@@ -102,10 +102,8 @@ static void land_torn(struct sim_disk *disk, struct flight *flight)
 
 static void flight_free(struct flight *flight)
 {
-    struct sim_disk *disk = flight->path->disk;
-    TAILQ_REMOVE(&flight->path->flights, flight, link);
     free(flight->owned);
-    TAILQ_INSERT_HEAD(&disk->free_flights, flight, link);
+    TAILQ_INSERT_HEAD(&flight->path->disk->free_flights, flight, link);
 }
 
 static bool is_hit_by_fault(struct path *path, const struct flight *flight)
@@ -136,15 +134,17 @@ static int land(struct sim_disk *disk, struct flight *flight)
     return 0;
 }
 
+// The hook may stop the path while the write lands: then its node never hears of it.
 static void flight_lands(struct world_event *event)
 {
     struct flight *flight = (struct flight *)event;
-    struct sim_disk *disk = flight->path->disk;
-    int result = land(disk, flight);
+    struct path *path = flight->path;
+    TAILQ_REMOVE(&path->flights, flight, link);
+    int result = land(path->disk, flight);
     struct block_request *request = flight->request;
     flight_free(flight);
     if (request != NULL)
-        request->complete(request, result);
+        request->complete(request, path->is_stopped ? -EIO : result);
 }
 
 static struct flight *flight_new(struct path *path, struct block_request *request)
@@ -232,6 +232,7 @@ static void orphan(struct sim_disk *disk, struct flight *flight)
     flight->request = NULL;
     if (!is_write) {
         world_event_disarm(disk->world, &flight->event);
+        TAILQ_REMOVE(&flight->path->flights, flight, link);
         flight_free(flight);
         return;
     }
@@ -262,6 +263,13 @@ void sim_disk_stop(struct block_device *device)
     }
 }
 
+void sim_disk_stop_all(struct sim_disk *disk)
+{
+    struct path *path;
+    TAILQ_FOREACH (path, &disk->paths, link)
+        sim_disk_stop(&path->device);
+}
+
 void sim_disk_fence(struct block_device *device)
 {
     struct path *path = (struct path *)device;
@@ -269,6 +277,7 @@ void sim_disk_fence(struct block_device *device)
     CHECK(path->is_stopped);
     while ((flight = TAILQ_FIRST(&path->flights)) != NULL) {
         world_event_disarm(path->disk->world, &flight->event);
+        TAILQ_REMOVE(&path->flights, flight, link);
         land_torn(path->disk, flight);
         flight_free(flight);
     }

@@ -48,6 +48,7 @@ struct block_device *sim_disk_attach(struct sim_disk *disk, const char *name);
 // that it submits from now on, so that its coroutines can unwind; none of what they do reaches the
 // disk any more. Writes that were in flight may still land, until sim_disk_fence.
 void sim_disk_stop(struct block_device *path);
+void sim_disk_stop_all(struct sim_disk *disk);
 // After it nothing of a stopped path lands: what is left of its writes lands now, torn, or never.
 void sim_disk_fence(struct block_device *path);
 
@@ -70,7 +71,8 @@ void sim_disk_power_cut(struct sim_disk *disk);
 
 // --- looking and cutting -------------------------------------------------------------------------
 
-// Called after each write or discard that has landed, in whole or in part.
+// Called after each write or discard that has landed, in whole or in part, before its node hears of
+// it. It may stop paths (also this one), fence them, cut the power and clone the disk.
 struct sim_disk_write {
     struct block_device *path;
     uint64_t offset;

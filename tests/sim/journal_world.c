@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// One history: a fresh volume, nodes that work, crashes at chosen writes, clean ends, and a last
+// look at everything.
+#include "tests/sim/journal_world.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/error.h"
+
+enum { JOURNALS_START = 16, MICROSECOND_NS = 1000 };
+
+// --- small things --------------------------------------------------------------------------------
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+    va_list arguments;
+    if (sim->failure[0] != '\0')
+        return;
+    va_start(arguments, format);
+    vsnprintf(sim->failure, sizeof(sim->failure), format, arguments);
+    va_end(arguments);
+    sim_trace(sim, "FAILED: %s", sim->failure);
+}
+
+void sim_trace(struct sim *sim, const char *format, ...)
+{
+    va_list arguments;
+    if (sim->trace == NULL)
+        return;
+    fprintf(sim->trace, "%10" PRIu64 " us  write %4" PRIu64 "  ",
+            sim->world.now_ns / MICROSECOND_NS, sim_disk_counts_get(sim->disk).landed_count);
+    va_start(arguments, format);
+    vfprintf(sim->trace, format, arguments);
+    va_end(arguments);
+    fputc('\n', sim->trace);
+}
+
+uint64_t sim_random(struct sim *sim, uint64_t bound)
+{
+    return random_below(&sim->world.random, bound);
+}
+
+uint32_t sim_allocator_lock(const struct sim *sim)
+{
+    return sim->object_count;
+}
+
+struct lock_name sim_lock_name(uint32_t lock)
+{
+    return (struct lock_name){.type = 1, .id = lock};
+}
+
+uint64_t sim_address(const struct sim *sim, uint32_t block)
+{
+    return JOURNALS_START + (uint64_t)sim->node_count * sim->journal_block_count + block;
+}
+
+struct journal_config sim_journal_config(struct sim *sim, uint32_t slot,
+                                         struct block_device *device,
+                                         struct environment *environment,
+                                         struct lamport_clock *clock)
+{
+    return (struct journal_config){
+        .device = device,
+        .environment = environment,
+        .log = &sim->log,
+        .clock = clock,
+        .callbacks = &sim->callbacks,
+        .start_block = JOURNALS_START + (uint64_t)slot * sim->journal_block_count,
+        .block_count = sim->journal_block_count,
+        .slot = slot,
+        .format_id = "simulated",
+        .commit_interval_ns = UINT64_C(2000) * MICROSECOND_NS,
+        .checkpoint_interval_ns = UINT64_C(5000) * MICROSECOND_NS,
+    };
+}
+
+static void journal_failed(void *context, int error)
+{
+    (void)error;
+    life_crash(context, "its journal failed");
+}
+
+// --- setting up ----------------------------------------------------------------------------------
+
+static struct sim_disk *make_disk(struct sim *sim)
+{
+    struct sim_disk_options options = {
+        .size_bytes = UINT64_C(64) << 20,
+        .sector_bytes = sim_random(sim, 2) == 0 ? 512 : 4096,
+        .has_volatile_cache = sim_random(sim, 8) != 0,
+        .latency_ns_min = MICROSECOND_NS,
+        .latency_ns_max = (20 + sim_random(sim, 200)) * MICROSECOND_NS,
+    };
+    return sim_disk_new(&sim->world, &options);
+}
+
+static void plan_crashes(struct sim *sim, uint64_t cut_at_write)
+{
+    if (cut_at_write > 0) {
+        sim->crash_count = 1;
+        sim->crashes[0] = (struct crash){cut_at_write, cut_at_write % CRASH_KINDS};
+        return;
+    }
+    sim->crash_count = (uint32_t)sim_random(sim, CRASHES_MAX + 1);
+    for (uint32_t i = 0; i < sim->crash_count; i++)
+        sim->crashes[i] =
+            (struct crash){1 + sim_random(sim, 250), (enum crash_kind)sim_random(sim, CRASH_KINDS)};
+}
+
+static void write_root(struct sim *sim, uint32_t lock)
+{
+    struct test_block bytes;
+    sim->truth[lock] = (struct block_truth){KIND_METADATA, lock, sim->next_serial++};
+    memset(&bytes, 0, sizeof(bytes));
+    test_block_fill(&bytes, sim_address(sim, lock), lock, sim->truth[lock].serial);
+    test_block_seal(&bytes, 1);
+    sim_disk_poke(sim->disk, sim_address(sim, lock) * BLOCK_BYTES, &bytes, sizeof(bytes));
+}
+
+static void run_setup(void *argument)
+{
+    struct sim *sim = argument;
+    struct world_node node;
+    struct lamport_clock clock = {0};
+    struct block_device *path = sim_disk_attach(sim->disk, "mkfs");
+    world_node_init(&node, &sim->world);
+    for (uint32_t slot = 0; slot < sim->node_count; slot++) {
+        struct journal_config config =
+            sim_journal_config(sim, slot, path, &node.environment, &clock);
+        int result = journal_format(&config);
+        CHECK(result == 0);
+    }
+    block_device_close(path);
+    sim_disk_set_hook(sim->disk, recovery_after_write, sim);
+    for (uint32_t slot = 0; slot < sim->node_count; slot++)
+        life_start(sim, slot);
+}
+
+static void init(struct sim *sim, uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler,
+                 FILE *trace)
+{
+    *sim = (struct sim){.trace = trace, .next_serial = 1};
+    world_init(&sim->world, seed, scheduler);
+    sim->disk = make_disk(sim);
+    sim->callbacks = test_block_callbacks;
+    sim->callbacks.failed = journal_failed;
+    log_init_null(&sim->log);
+    sim->node_count = 2 + (uint32_t)sim_random(sim, NODES_MAX - 1);
+    sim->object_count = 1 + (uint32_t)sim_random(sim, LOCKS_MAX - 1);
+    sim->lock_count = sim->object_count + 1;
+    sim->pool_count = 4 + (uint32_t)sim_random(sim, POOL_MAX - 3);
+    sim->block_count = sim->lock_count + sim->pool_count;
+    sim->journal_block_count = JOURNAL_BLOCKS_MIN + (uint32_t)sim_random(sim, 64);
+    sim->operations_left = 20 + sim_random(sim, 80);
+    TAILQ_INIT(&sim->dead_lives);
+    wait_queue_init(&sim->locks_changed);
+    wait_queue_init(&sim->recovery_done);
+    plan_crashes(sim, cut_at_write);
+    for (uint32_t lock = 0; lock < sim->lock_count; lock++)
+        write_root(sim, lock);
+}
+
+// --- the end -------------------------------------------------------------------------------------
+
+static void check_end(struct sim *sim)
+{
+    for (uint32_t slot = 0; slot < sim->node_count; slot++) {
+        if (sim->slots[slot].state != SLOT_CLEAN)
+            sim_fail(sim, "the history stands still: node %u did not come to its end", slot);
+    }
+    if (sim->failure[0] == '\0')
+        truth_check_disk(sim, "at the end");
+}
+
+static void fill_result(const struct sim *sim, uint64_t operations, struct sim_result *result)
+{
+    *result = (struct sim_result){
+        .operation_count = operations - sim->operations_left,
+        .write_count = sim_disk_counts_get(sim->disk).landed_count,
+        .crash_count = sim->crash_count,
+        .replay_count = sim->replay_count,
+        .interrupted_count = sim->interrupted_count,
+        .image_count = sim->image_count,
+    };
+    memcpy(result->failure, sim->failure, sizeof(result->failure));
+}
+
+void sim_run(uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler, FILE *trace,
+             struct sim_result *result)
+{
+    struct sim sim;
+    init(&sim, seed, cut_at_write, scheduler, trace);
+    uint64_t operations = sim.operations_left;
+    coroutine_start(scheduler, "setup", run_setup, &sim);
+    while (sim.failure[0] == '\0' && world_step(&sim.world))
+        life_reap(&sim);
+    if (sim.failure[0] == '\0')
+        check_end(&sim);
+    fill_result(&sim, operations, result);
+    if (sim.failure[0] != '\0')
+        return; // coroutines are still on their stacks, with all that they use
+    life_reap(&sim);
+    sim_disk_free(sim.disk);
+    world_deinit(&sim.world);
+}

@@ -311,10 +311,13 @@ int tree_replace(struct tree *tree, struct journal_handle *handle, struct tree_k
 static int check_move(const struct tree_cursor *path, struct tree_key new_key, bool *in_place)
 {
     unsigned leaf = path->depth - 1;
-    unsigned next = path->path[leaf].index + 1;
+    unsigned index = path->path[leaf].index;
     struct tree_node node = tree_path_node(path, leaf);
-    CHECK(tree_key_compare(path->key, new_key) < 0);
-    if (next < tree_node_count(node) && tree_key_compare(tree_node_key(node, next), new_key) <= 0)
+    bool passes_next = index + 1 < tree_node_count(node) &&
+                       tree_key_compare(tree_node_key(node, index + 1), new_key) <= 0;
+    bool passes_previous =
+        index > 0 && tree_key_compare(tree_node_key(node, index - 1), new_key) >= 0;
+    if (passes_next || passes_previous)
         return tree_corrupt(path->tree, path->path[leaf].block, "an item moved past its neighbour");
     *in_place = tree_path_covers(path, new_key);
     return 0;

@@ -71,6 +71,8 @@ static void compact(struct tree_node node)
     unsigned at = node.area_bytes;
     for (unsigned i = 0; i < tree_node_count(node); i++) {
         unsigned length = le16_get(slots[i].length);
+        if (length == 0)
+            continue;
         at -= length;
         memcpy(node.area + at, values + le16_get(slots[i].offset), length);
         slots[i].offset = le16_make((uint16_t)at);
@@ -78,7 +80,8 @@ static void compact(struct tree_node node)
     set_heap(node, at, 0);
 }
 
-// Takes `length` bytes for a value when `slot_bytes` more will be used by slots. They fit.
+// Takes `length` bytes for a value when `slot_bytes` more will be used by slots. They fit. An empty
+// value stands at the end of the area, where the heap's start never passes it.
 static unsigned take_bytes(struct tree_node node, unsigned length, unsigned slot_bytes)
 {
     if (heap_start(node) - slots_end(node) < length + slot_bytes)
@@ -86,14 +89,14 @@ static unsigned take_bytes(struct tree_node node, unsigned length, unsigned slot
     CHECK(heap_start(node) - slots_end(node) >= length + slot_bytes);
     unsigned start = heap_start(node) - length;
     set_heap(node, start, heap_free(node));
-    return start;
+    return length > 0 ? start : node.area_bytes;
 }
 
 static void give_bytes(struct tree_node node, unsigned offset, unsigned length)
 {
     if (offset == heap_start(node))
         set_heap(node, offset + length, heap_free(node));
-    else
+    else if (length > 0)
         set_heap(node, heap_start(node), heap_free(node) + length);
 }
 

@@ -12,184 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-// ---- resources --------------------------------------------------------------------------------
-
-struct core_resource *core_resource_find(const struct dlm_core *core, struct lock_name name)
-{
-    struct table_link *link = table_chain(&core->resources, core_name_hash(name));
-
-    for (; link; link = link->next) {
-        struct core_resource *resource = CONTAINER_OF(link, struct core_resource, link);
-        if (lock_name_equal(resource->name, name))
-            return resource;
-    }
-    return NULL;
-}
-
-// Nothing has moved `name` away from this node since `epoch`.
-static bool is_ours_since(const struct dlm_core *core, struct lock_name name, uint64_t epoch)
-{
-    if (SABOTAGE(dlm_accept_moved))
-        epoch = core_history_current(&core->history)->epoch;
-    return core_history_is_steady(&core->history, name, epoch, core->self);
-}
-
-struct core_resource *core_resource_find_steady(struct dlm_core *core, struct lock_name name,
-                                                uint64_t epoch)
-{
-    struct core_resource *resource = core_resource_find(core, name);
-
-    if (!resource || epoch == core_history_current(&core->history)->epoch)
-        return resource;
-    if (is_ours_since(core, name, epoch) && !SABOTAGE(dlm_refuse_stale_epoch))
-        return resource;
-    core->counters.messages_refused++;
-    return NULL;
-}
-
-static struct core_resource *resource_new(struct dlm_core *core, struct lock_name name)
-{
-    struct core_resource *resource = pool_get(&core->resource_pool);
-
-    resource->name = name;
-    resource->is_moving = !core->is_complete && !(core->complete_epoch &&
-                                                  is_ours_since(core, name, core->complete_epoch));
-    if (SABOTAGE(dlm_no_end_of_holders))
-        resource->is_moving = false;
-    resource->is_orphaned = core_rules_name(&core->rules, name);
-    resource->assumed = resource->is_orphaned && !resource->is_moving ? DLM_EX : DLM_MODE_NONE;
-    TAILQ_INIT(&resource->granted);
-    TAILQ_INIT(&resource->converting);
-    TAILQ_INIT(&resource->waiting);
-    TAILQ_INIT(&resource->ranges);
-    TAILQ_INIT(&resource->range_waiters);
-    table_insert(&core->resources, &resource->link, core_name_hash(name));
-    return resource;
-}
-
-struct core_resource *core_resource_open(struct dlm_core *core, struct lock_name name,
-                                         uint64_t epoch)
-{
-    uint64_t now = core_history_current(&core->history)->epoch;
-    struct core_resource *resource = core_resource_find(core, name);
-    bool is_refused = SABOTAGE(dlm_refuse_stale_epoch) && epoch < now;
-
-    if (resource && epoch == now)
-        return resource;
-    if (is_refused || !is_ours_since(core, name, epoch)) {
-        core->counters.messages_refused++;
-        return NULL;
-    }
-    return resource ? resource : resource_new(core, name);
-}
-
-static bool resource_is_idle(const struct core_resource *resource)
-{
-    return TAILQ_EMPTY(&resource->granted) && TAILQ_EMPTY(&resource->waiting) &&
-           TAILQ_EMPTY(&resource->ranges) && TAILQ_EMPTY(&resource->range_waiters) &&
-           !resource->is_orphaned;
-}
-
-void core_resource_free(struct dlm_core *core, struct core_resource *resource)
-{
-    while (!TAILQ_EMPTY(&resource->granted))
-        core_holder_free(core, TAILQ_FIRST(&resource->granted));
-    while (!TAILQ_EMPTY(&resource->waiting))
-        core_holder_free(core, TAILQ_FIRST(&resource->waiting));
-    while (!TAILQ_EMPTY(&resource->range_waiters))
-        core_range_waiter_free(core, resource, TAILQ_FIRST(&resource->range_waiters));
-    core_range_set_clear(&resource->ranges, &core->range_pool);
-    table_remove(&core->resources, &resource->link);
-    pool_put(&core->resource_pool, resource);
-}
-
-// ---- holders ----------------------------------------------------------------------------------
-
-static uint64_t holder_hash(struct dlm_node node, uint64_t cookie)
-{
-    return hash_u64(cookie ^ hash_u64(node.incarnation ^ (uint64_t)node.node_id << 40));
-}
-
-static struct core_holder *holder_find(const struct dlm_core *core, struct dlm_node node,
-                                       uint64_t cookie)
-{
-    struct table_link *link = table_chain(&core->holders, holder_hash(node, cookie));
-
-    for (; link; link = link->next) {
-        struct core_holder *holder = CONTAINER_OF(link, struct core_holder, link);
-        if (holder->cookie == cookie && node_equal(holder->node, node))
-            return holder;
-    }
-    return NULL;
-}
-
-static struct core_holder *holder_new(struct dlm_core *core, struct core_resource *resource,
-                                      struct dlm_node node, uint64_t cookie, uint64_t base)
-{
-    struct core_holder *holder = pool_get(&core->holder_pool);
-
-    holder->resource = resource;
-    holder->node = node;
-    holder->cookie = cookie;
-    holder->base = holder->serial = base;
-    holder->granted = holder->requested = holder->blocking = DLM_MODE_NONE;
-    table_insert(&core->holders, &holder->link, holder_hash(node, cookie));
-    return holder;
-}
-
-static void holder_unqueue(struct core_holder *holder)
-{
-    struct core_resource *resource = holder->resource;
-
-    if (holder->state == HOLDER_CONVERTING)
-        TAILQ_REMOVE(&resource->converting, holder, queue_link);
-    if (holder->state == HOLDER_WAITING)
-        TAILQ_REMOVE(&resource->waiting, holder, queue_link);
-    holder->state = HOLDER_GRANTED;
-    holder->requested = DLM_MODE_NONE;
-}
-
-static void holder_enqueue(struct core_holder *holder, uint8_t mode, uint8_t flags)
-{
-    struct core_resource *resource = holder->resource;
-
-    holder->requested = mode;
-    holder->flags = flags;
-    if (holder->granted == DLM_MODE_NONE) {
-        holder->state = HOLDER_WAITING;
-        TAILQ_INSERT_TAIL(&resource->waiting, holder, queue_link);
-    } else {
-        holder->state = HOLDER_CONVERTING;
-        TAILQ_INSERT_TAIL(&resource->converting, holder, queue_link);
-    }
-}
-
-static void holder_set_granted(struct core_holder *holder, uint8_t mode)
-{
-    struct core_resource *resource = holder->resource;
-
-    if (holder->granted == DLM_MODE_NONE)
-        TAILQ_INSERT_TAIL(&resource->granted, holder, granted_link);
-    else
-        resource->granted_counts[holder->granted]--;
-    resource->granted_counts[mode]++;
-    holder->granted = mode;
-    holder->blocking = DLM_MODE_NONE;
-}
-
-void core_holder_free(struct dlm_core *core, struct core_holder *holder)
-{
-    struct core_resource *resource = holder->resource;
-
-    holder_unqueue(holder);
-    if (holder->granted != DLM_MODE_NONE) {
-        TAILQ_REMOVE(&resource->granted, holder, granted_link);
-        resource->granted_counts[holder->granted]--;
-    }
-    table_remove(&core->holders, &holder->link);
-    pool_put(&core->holder_pool, holder);
-}
-
 // ---- answers ----------------------------------------------------------------------------------
 
 static void send_grant(struct dlm_core *core, const struct core_holder *holder)
@@ -222,15 +44,15 @@ static void holder_deny(struct dlm_core *core, struct core_holder *holder, int e
     if (holder->granted == DLM_MODE_NONE)
         core_holder_free(core, holder);
     else
-        holder_unqueue(holder);
+        core_holder_unqueue(holder);
 }
 
 static void holder_grant(struct dlm_core *core, struct core_holder *holder)
 {
     uint8_t mode = holder->requested;
 
-    holder_unqueue(holder);
-    holder_set_granted(holder, mode);
+    core_holder_unqueue(holder);
+    core_holder_set_granted(holder, mode);
     send_grant(core, holder);
 }
 
@@ -302,7 +124,7 @@ void core_resource_run(struct dlm_core *core, struct core_resource *resource)
             call_back(core, resource, head);
         core_range_master_run(core, resource);
     }
-    if (resource_is_idle(resource))
+    if (core_resource_is_idle(resource))
         core_resource_free(core, resource);
 }
 
@@ -347,7 +169,7 @@ void core_master_receive_request(struct dlm_core *core, const struct core_messag
     const struct message_request_wire *m = message->wire;
     uint64_t cookie = le64_get(m->cookie);
 
-    if (holder_find(core, message->from->node, cookie)) {
+    if (core_holder_find(core, message->from->node, cookie)) {
         core->counters.messages_refused++;
         return;
     }
@@ -356,9 +178,9 @@ void core_master_receive_request(struct dlm_core *core, const struct core_messag
     if (!resource)
         return;
     struct core_holder *holder =
-        holder_new(core, resource, message->from->node, cookie, le64_get(m->serial));
+        core_holder_new(core, resource, message->from->node, cookie, le64_get(m->serial));
     holder->peer = message->from;
-    holder_enqueue(holder, m->mode, m->flags);
+    core_holder_enqueue(holder, m->mode, m->flags);
     holder_judge(core, holder);
     core_resource_run(core, resource);
 }
@@ -367,7 +189,7 @@ void core_master_receive_request(struct dlm_core *core, const struct core_messag
 static struct core_holder *holder_of(struct dlm_core *core, const struct core_message *message,
                                      uint64_t cookie, uint64_t base)
 {
-    struct core_holder *holder = holder_find(core, message->from->node, cookie);
+    struct core_holder *holder = core_holder_find(core, message->from->node, cookie);
     bool is_stale = message->epoch < core_history_current(&core->history)->epoch;
 
     if (holder && holder->base == base && !(is_stale && SABOTAGE(dlm_refuse_stale_epoch)))
@@ -397,12 +219,12 @@ void core_master_receive_convert(struct dlm_core *core, const struct core_messag
     holder->serial = le64_get(m->serial);
     if (dlm_mode_is_down(holder->granted, m->mode)) {
         value_write(holder, m->flags, m->value);
-        holder_set_granted(holder, m->mode);
+        core_holder_set_granted(holder, m->mode);
     } else {
         enum dlm_mode kept = dlm_mode_kept(holder->granted, m->mode);
         if (kept != holder->granted)
-            holder_set_granted(holder, kept);
-        holder_enqueue(holder, m->mode, m->flags);
+            core_holder_set_granted(holder, kept);
+        core_holder_enqueue(holder, m->mode, m->flags);
         holder_judge(core, holder);
     }
     core_resource_run(core, resource);
@@ -424,7 +246,7 @@ void core_master_receive_release(struct dlm_core *core, const struct core_messag
 void core_master_receive_cancel(struct dlm_core *core, const struct core_message *message)
 {
     const struct message_cancel_wire *m = message->wire;
-    struct core_holder *holder = holder_find(core, message->from->node, le64_get(m->cookie));
+    struct core_holder *holder = core_holder_find(core, message->from->node, le64_get(m->cookie));
 
     if (!holder || holder->state == HOLDER_GRANTED || holder->serial != le64_get(m->serial))
         return; // answered already, the answer is on its way
@@ -467,16 +289,16 @@ static void holder_rebuild(struct dlm_core *core, struct core_resource *resource
     const struct message_hold_wire *m = message->wire;
     struct dlm_node node = message_node_get(&m->holder);
     struct core_holder *holder =
-        holder_new(core, resource, node, le64_get(m->cookie), le64_get(m->serial));
+        core_holder_new(core, resource, node, le64_get(m->cookie), le64_get(m->serial));
 
     core->counters.rebuild_conflicts += conflicts_with_granted(resource, m->granted);
     core->counters.rebuilt_locks++;
-    holder_set_granted(holder, m->granted);
+    core_holder_set_granted(holder, m->granted);
     if (!node_equal(message->from->node, node))
         return; // for somebody dead: no peer, nothing asked, no value
     holder->peer = message->from;
     if (m->requested != DLM_MODE_NONE)
-        holder_enqueue(holder, m->requested, m->flags & MESSAGE_NOQUEUE);
+        core_holder_enqueue(holder, m->requested, m->flags & MESSAGE_NOQUEUE);
     value_rebuild(resource, m);
 }
 
@@ -487,7 +309,7 @@ void core_master_receive_hold(struct dlm_core *core, const struct core_message *
 
     if (!may_speak_for(core, message->from, node))
         return; // recovered in the meantime
-    if (holder_find(core, node, le64_get(m->cookie))) {
+    if (core_holder_find(core, node, le64_get(m->cookie))) {
         core->counters.messages_refused++;
         return;
     }

@@ -134,10 +134,7 @@ static void depart_holder(struct dlm_core *core, struct core_holder *holder)
         core_holder_free(core, holder);
         return;
     }
-    if (holder->state == HOLDER_CONVERTING)
-        TAILQ_REMOVE(&resource->converting, holder, queue_link);
-    holder->state = HOLDER_GRANTED;
-    holder->requested = DLM_MODE_NONE;
+    core_holder_unqueue(holder); // a conversion of the dead waits no more
     holder->peer = NULL;
 }
 

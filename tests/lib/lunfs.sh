@@ -68,32 +68,35 @@ lunfs_umount() {
     wait_until 20 "lunfsd of $1 to end" lunfs_is_gone "$1"
 }
 
-# The node's lunfsd processes as "pid parent" lines, pids of the node's own namespace.
+# The node's lunfsd processes as "pid parent name" lines, pids of the node's own namespace.
 _lunfs_processes() {
-    node_exec "$1" ps -C lunfsd -o pid=,ppid=,stat= | awk '$3 !~ /^Z/ { print $1, $2 }'
+    node_exec "$1" ps -e -o pid=,ppid=,stat=,comm= |
+        awk '$4 ~ /^lunfsd/ && $3 !~ /^Z/ { print $1, $2, $4 }'
 }
 
 lunfs_is_gone() {
     [ -z "$(_lunfs_processes "$1")" ]
 }
 
-# lunfs_guard NODE / lunfs_worker NODE: the pid inside the node; the worker is the guard's child.
+# lunfs_guard NODE / lunfs_worker NODE: the pid inside the node. The guard is the parent of all the
+# others; the worker is its child of that name.
 lunfs_guard() {
-    _lunfs_processes "$1" | awk '{ parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
+    _lunfs_processes "$1" |
+        awk '{ parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
 }
 lunfs_worker() {
-    _lunfs_processes "$1" | awk '{ parent[$1] = $2 } END { for (p in parent) if (parent[p] in parent) print p }'
+    _lunfs_processes "$1" | awk '$3 == "lunfsd-worker" { print $1 }'
 }
 
-# lunfs_kill_worker NODE, lunfs_kill_daemon NODE (guard first, or it would see the worker die).
+# lunfs_kill_worker NODE, lunfs_kill_daemon NODE (all of it: the guard first, which would otherwise
+# see the worker die and tell the others so).
 lunfs_kill_worker() {
     node_exec "$1" kill -KILL "$(lunfs_worker "$1")"
 }
 lunfs_kill_daemon() {
-    local guard worker
-    guard=$(lunfs_guard "$1")
-    worker=$(lunfs_worker "$1")
-    node_exec "$1" sh -c 'kill -KILL "$@"' sh "$guard" ${worker:+"$worker"}
+    local pids
+    mapfile -t pids < <(lunfs_guard "$1"; _lunfs_processes "$1" | cut -d ' ' -f 1)
+    node_exec "$1" sh -c 'kill -KILL "$@" 2> /dev/null || true' sh "${pids[@]}"
 }
 
 # lunfs_fsck: the volume, mounted nowhere, must be clean as it stands.

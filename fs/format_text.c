@@ -82,6 +82,11 @@ static void add_quoted(struct text *text, const uint8_t *bytes, size_t size)
     text_add(text, "\"");
 }
 
+void format_name_to_text(const uint8_t *name, size_t length, struct text *text)
+{
+    add_quoted(text, name, length);
+}
+
 static void add_number(struct text *text, const struct format_field *field, const void *bytes,
                        unsigned index)
 {

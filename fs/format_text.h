@@ -26,3 +26,5 @@ void geometry_to_text(const struct geometry *g, struct text *text);
 void format_heartbeat_to_text(const struct format_heartbeat *heartbeat, struct text *text);
 void format_claim_to_text(const struct format_claim *claim, struct text *text);
 void format_key_to_text(const struct format_key *key, struct text *text);
+// A file's name in quotes; what is no plain ASCII as \xnn.
+void format_name_to_text(const uint8_t *name, size_t length, struct text *text);

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fsck/block_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/error.h"
+#include "fsck/check.h"
+
+enum { CHUNK_BLOCKS = 16, CHUNK_COUNT = 256 };
+
+struct block_reader {
+    struct check *check;
+    uint64_t numbers[CHUNK_COUNT]; // chunk number + 1; 0: empty
+    uint8_t *chunks[CHUNK_COUNT];
+};
+
+struct block_reader *block_reader_new(struct check *check)
+{
+    struct block_reader *reader = calloc(1, sizeof(*reader));
+    CHECK(reader != NULL);
+    reader->check = check;
+    return reader;
+}
+
+void block_reader_free(struct block_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    for (unsigned i = 0; i < CHUNK_COUNT; i++)
+        free(reader->chunks[i]);
+    free(reader);
+}
+
+static int read_device(const struct block_reader *reader, uint64_t block, uint64_t count,
+                       void *buffer)
+{
+    const struct check *check = reader->check;
+    return block_device_read(check->device, check->environment->scheduler, block * BLOCK_BYTES,
+                             buffer, count * BLOCK_BYTES);
+}
+
+// The kept bytes of `block`; NULL if its chunk cannot be read as a whole.
+static uint8_t *chunk_bytes(struct block_reader *reader, uint64_t block)
+{
+    uint64_t number = block / CHUNK_BLOCKS;
+    unsigned place = (unsigned)(number % CHUNK_COUNT);
+    uint64_t first = number * CHUNK_BLOCKS;
+    uint64_t device_blocks = reader->check->device->size_bytes / BLOCK_BYTES;
+    uint64_t rest = device_blocks - first;
+    if (reader->numbers[place] != number + 1) {
+        if (reader->chunks[place] == NULL)
+            reader->chunks[place] = block_buffer_new((size_t)CHUNK_BLOCKS * BLOCK_BYTES);
+        reader->numbers[place] = 0;
+        uint64_t count = rest < CHUNK_BLOCKS ? rest : CHUNK_BLOCKS;
+        if (read_device(reader, first, count, reader->chunks[place]) < 0)
+            return NULL;
+        reader->numbers[place] = number + 1;
+    }
+    return reader->chunks[place] + (block - first) * BLOCK_BYTES;
+}
+
+static const struct journal_image *find_image(const struct check *check, uint64_t block)
+{
+    size_t low = 0, high = check->has_overlay ? check->overlay.image_count : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (check->overlay.images[middle].address < block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool is_there = check->has_overlay && low < check->overlay.image_count &&
+                    check->overlay.images[low].address == block;
+    return is_there ? &check->overlay.images[low] : NULL;
+}
+
+// Alone, so that a bad sector costs one block and not its neighbours.
+static int read_alone(struct block_reader *reader, uint64_t block, void *buffer)
+{
+    void *aligned = block_buffer_new(BLOCK_BYTES);
+    const struct journal_image *image = find_image(reader->check, block);
+    int result = image != NULL ? journal_scan_read(reader->check->journals, image, aligned)
+                               : read_device(reader, block, 1, aligned);
+    memcpy(buffer, aligned, BLOCK_BYTES);
+    free(aligned);
+    return result;
+}
+
+int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
+{
+    check_breathe(reader->check);
+    if (block >= reader->check->device->size_bytes / BLOCK_BYTES)
+        return -ERROR_BLOCK_RANGE;
+    uint8_t *kept = find_image(reader->check, block) != NULL ? NULL : chunk_bytes(reader, block);
+    if (kept == NULL)
+        return read_alone(reader, block, buffer);
+    memcpy(buffer, kept, BLOCK_BYTES);
+    return 0;
+}
+
+int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
+                               uint64_t owner, void *buffer)
+{
+    struct block_expectation expected = {
+        .format_id = reader->check->geometry.format_id,
+        .address = block,
+        .owner = owner,
+        .type = type,
+    };
+    int result = block_reader_read(reader, block, buffer);
+    if (result == 0)
+        result = format_block_verify(buffer, &expected);
+    if (result == 0) // what a repair writes must be newer (rule 30)
+        lamport_observe(&reader->check->clock, format_block_version(buffer));
+    return result;
+}
+
+int block_reader_write(struct block_reader *reader, uint64_t block, const void *buffer)
+{
+    struct check *check = reader->check;
+    CHECK(!check->options->no_changes);
+    uint64_t number = block / CHUNK_BLOCKS;
+    unsigned place = (unsigned)(number % CHUNK_COUNT);
+    if (reader->numbers[place] == number + 1)
+        reader->numbers[place] = 0;
+    void *aligned = block_buffer_new(BLOCK_BYTES);
+    memcpy(aligned, buffer, BLOCK_BYTES);
+    int result = block_device_write(check->device, check->environment->scheduler,
+                                    block * BLOCK_BYTES, aligned, BLOCK_BYTES);
+    free(aligned);
+    check->was_changed = true;
+    return result;
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fsck/options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+#include "fs/format.h"
+
+static const char usage_text[] =
+    "usage: fsck.lunfs [-n|-p|-y] [-f] [-v] DEVICE|FILE\n"
+    "Checks a lunfs volume that no node has mounted: replays the journals of nodes that died, "
+    "checks\n"
+    "everything, and puts right what crashes can leave. Other damage is named, not touched.\n"
+    "\n"
+    "  -n, --no-changes   write nothing: journals are replayed in memory only\n"
+    "  -p, -a, --preen    a volume that was left cleanly is not looked at (for boot scripts)\n"
+    "  -y, --yes          put right what can be, ask nothing (as without any option)\n"
+    "  -f, --force        with -p: look even if the volume was left cleanly\n"
+    "  -v, --verbose      show every problem and what was counted\n"
+    "  -h, --help         this text\n"
+    "  -V, --version      the format's version\n"
+    "\n"
+    "Examples:\n"
+    "  fsck.lunfs /dev/mapper/san1        check, replay, repair\n"
+    "  fsck.lunfs -n -v lun               only look, say all\n"
+    "\n"
+    "Exit status: 0 nothing wrong and nothing changed, 1 put right, 4 something is left that is\n"
+    "wrong, 8 could not be checked (in use, unreadable, no lunfs volume), 16 wrong usage.\n";
+
+static int complain(const char *what)
+{
+    fprintf(stderr, "fsck.lunfs: %s (fsck.lunfs --help shows the options)\n", what);
+    return FSCK_EXIT_USAGE;
+}
+
+static int take_option(int option, struct fsck_options *options, unsigned *answers)
+{
+    switch (option) {
+    case 'n':
+        options->no_changes = true;
+        *answers |= 1;
+        return -1;
+    case 'p':
+    case 'a':
+        options->is_preen = true;
+        *answers |= 2;
+        return -1;
+    case 'y':
+        *answers |= 4;
+        return -1;
+    case 'f':
+        options->is_forced = true;
+        return -1;
+    case 'v':
+        options->is_verbose = true;
+        return -1;
+    case 'h':
+        fputs(usage_text, stdout);
+        return FSCK_EXIT_CLEAN;
+    case 'V':
+        printf("fsck.lunfs, lunfs format version %d\n", FORMAT_VERSION);
+        return FSCK_EXIT_CLEAN;
+    default: // getopt has said what is wrong
+        return complain("nothing was done");
+    }
+}
+
+int fsck_options_parse(int argc, char **argv, struct fsck_options *options)
+{
+    static const struct option long_options[] = {
+        {"no-changes", no_argument, NULL, 'n'}, {"preen", no_argument, NULL, 'p'},
+        {"yes", no_argument, NULL, 'y'},        {"force", no_argument, NULL, 'f'},
+        {"verbose", no_argument, NULL, 'v'},    {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0},
+    };
+    unsigned answers = 0;
+    int option;
+    *options = (struct fsck_options){0};
+    while ((option = getopt_long(argc, argv, "npayfvhV", long_options, NULL)) != -1) {
+        int status = take_option(option, options, &answers);
+        if (status >= 0)
+            return status;
+    }
+    if ((answers & (answers - 1)) != 0)
+        return complain("only one of -n, -p and -y can be given");
+    if (optind + 1 != argc)
+        return complain(optind == argc ? "no device or file was named"
+                                       : "one device or file at a time, please");
+    options->path = argv[optind];
+    return -1;
+}

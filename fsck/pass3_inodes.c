@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Assumes that groups were read. Starts at the root directory and at the orphan lists, reads every
+// inode that is found, walks its tree, and so finds more. Leaves the inode table, with what each
+// inode says and what was found to point to it, and in `space` what all of them use. An inode that
+// nothing points to is found by its space, in pass 5.
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "fs/base/check.h"
+#include "fs/base/cleanup.h"
+#include "fs/base/error.h"
+#include "fsck/block_reader.h"
+#include "fsck/check.h"
+#include "fsck/inode_items.h"
+#include "fsck/tree_walk.h"
+
+typedef unsigned long long ull;
+
+// --- one inode -------------------------------------------------------------------------------
+
+static bool read_inode(struct check *check, const struct inode_record *record,
+                       struct inode_disk *disk, struct format_inode *inode)
+{
+    const char *reason = NULL;
+    uint64_t number = record->number;
+    int result = block_reader_read_verified(check->reader, BLOCK_TYPE_INODE, number, number, disk);
+    if (result < 0) {
+        problem_report(&check->problems, PROBLEM_INODE_BLOCK, number, "%s (directory %llu)",
+                       error_text(result), (ull)record->linked_from);
+        return false;
+    }
+    if (format_inode_decode(disk, &check->geometry, inode, &reason) < 0) {
+        problem_report(&check->problems, PROBLEM_INODE_FIELDS, number, "%s (directory %llu)",
+                       reason, (ull)record->linked_from);
+        return false;
+    }
+    return true;
+}
+
+// What a directory entry promised about it.
+static void compare_with_entry(struct check *check, const struct inode_record *record,
+                               const struct format_inode *inode)
+{
+    if (!(record->seen & INODE_SEEN_LINKED))
+        return;
+    if (record->type != IFTODT(inode->mode))
+        problem_report(&check->problems, PROBLEM_DIRENT_TYPE, record->linked_from,
+                       "inode %llu is of another type", (ull)record->number);
+    if (record->generation != inode->generation)
+        problem_report(&check->problems, PROBLEM_DIRENT_GENERATION, record->linked_from,
+                       "inode %llu has generation %llu, the entry in directory %llu says %llu",
+                       (ull)record->number, (ull)inode->generation, (ull)record->linked_from,
+                       (ull)record->generation);
+}
+
+static void take_fields(struct check *check, struct inode_record *record,
+                        const struct format_inode *inode)
+{
+    record->generation = inode->generation;
+    record->link_count = inode->link_count;
+    record->parent = inode->parent;
+    record->type = IFTODT(inode->mode);
+    record->slot = (uint16_t)inode->orphan_slot;
+    record->seen |= INODE_SEEN_VALID;
+    if (S_ISDIR(inode->mode))
+        record->seen |= INODE_SEEN_DIRECTORY;
+    if (inode->flags & INODE_FLAG_ORPHAN)
+        record->seen |= INODE_SEEN_ORPHAN;
+    if (S_ISDIR(inode->mode))
+        check->directory_count++;
+    else
+        check->file_count++;
+}
+
+static void walk_tree(struct check *check, const struct inode_disk *disk,
+                      const struct format_inode *inode)
+{
+    CLEANUP_FREE struct inode_items *items = calloc(1, sizeof(*items));
+    CHECK(items != NULL);
+    items->check = check;
+    items->inode = *inode;
+    items->number = inode->number;
+    struct tree_walk walk = {
+        .check = check,
+        .root_block = inode->number,
+        .area = disk->root,
+        .area_bytes = sizeof(disk->root),
+        .owner = inode->number,
+        .problem = PROBLEM_TREE_NODE,
+        .node = inode_items_node,
+        .item = inode_items_item,
+        .context = items,
+    };
+    tree_walk_run(&walk);
+    if (!walk.is_damaged)
+        inode_items_end(items);
+}
+
+// The table grows during the walk: `record` is not valid after it.
+static void check_inode(struct check *check, struct inode_record *record)
+{
+    CLEANUP_FREE struct inode_disk *disk = malloc(sizeof(*disk));
+    CHECK(disk != NULL);
+    struct format_inode inode;
+    record->seen |= INODE_SEEN_CHECKED;
+    space_add(&check->space, record->number, 1, SPACE_INODE, record->number);
+    if (!read_inode(check, record, disk, &inode))
+        return;
+    compare_with_entry(check, record, &inode);
+    take_fields(check, record, &inode);
+    walk_tree(check, disk, &inode);
+}
+
+static uint64_t used_block_estimate(const struct check *check)
+{
+    uint64_t used = 0;
+    for (uint32_t ag = 0; ag < check->geometry.ag_count; ag++) {
+        if (check->space.groups[ag].is_initialised)
+            used += geometry_ag_block_count(&check->geometry, ag) - check->groups[ag].free_found;
+    }
+    return used;
+}
+
+// Those found on the way are behind it in the table.
+static void check_found_inodes(struct check *check, size_t *next, uint64_t total)
+{
+    for (; *next < check->inodes.count; ++*next) {
+        check_inode(check, &check->inodes.records[*next]);
+        progress_update(&check->progress, environment_boot_ns(check->environment),
+                        check->space.used_block_count, total);
+    }
+}
+
+// --- orphan lists ----------------------------------------------------------------------------
+
+static bool take_orphan_node(struct tree_walk *walk, uint64_t block)
+{
+    space_add(&walk->check->space, block, 1, SPACE_ORPHAN_TREE, walk->owner);
+    return true;
+}
+
+static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct format_item *item)
+{
+    struct check *check = walk->check;
+    uint64_t generation = 0, number = item->key.major;
+    const char *reason = NULL;
+    if (item->key.kind != ITEM_ORPHAN)
+        reason = "an item of another kind stands in the list";
+    else if (format_orphan_decode(item, &generation, &reason) == 0 &&
+             !geometry_is_data_range(&check->geometry, number, 1))
+        reason = "the inode's number is out of range";
+    struct inode_record *record = reason == NULL ? inode_table_add(&check->inodes, number) : NULL;
+    if (record != NULL && record->seen & INODE_SEEN_LISTED)
+        reason = "the inode stands on another list too";
+    else if (record != NULL && record->seen & INODE_SEEN_VALID && record->generation != generation)
+        reason = "the inode has another generation";
+    if (reason != NULL) {
+        problem_report(&check->problems, PROBLEM_ORPHAN_ITEM, block, "slot %llu, inode %llu: %s",
+                       (ull)walk->owner, (ull)number, reason);
+        return true;
+    }
+    record->seen |= INODE_SEEN_LISTED;
+    record->listed_by = (uint16_t)walk->owner;
+    if (!(record->seen & INODE_SEEN_CHECKED))
+        record->generation = generation;
+    check->orphan_count++;
+    return true;
+}
+
+static void walk_orphan_list(struct check *check, uint32_t slot)
+{
+    CLEANUP_FREE struct slot_state_disk *disk = malloc(sizeof(*disk));
+    CHECK(disk != NULL);
+    uint64_t block = geometry_slot_state_block(&check->geometry, slot);
+    if (block_reader_read_verified(check->reader, BLOCK_TYPE_SLOT_STATE, block, slot, disk) < 0)
+        return; // pass 1 has reported it
+    struct tree_walk walk = {
+        .check = check,
+        .root_block = block,
+        .area = disk->orphan_root,
+        .area_bytes = sizeof(disk->orphan_root),
+        .owner = slot,
+        .problem = PROBLEM_ORPHAN_TREE,
+        .node = take_orphan_node,
+        .item = take_orphan,
+    };
+    tree_walk_run(&walk);
+}
+
+// --- the pass --------------------------------------------------------------------------------
+
+static void check_root(struct check *check)
+{
+    const struct inode_record *root = inode_table_find(&check->inodes, check->geometry.root_inode);
+    if (root->seen & INODE_SEEN_VALID && !(root->seen & INODE_SEEN_DIRECTORY))
+        problem_report(&check->problems, PROBLEM_ROOT, root->number, "it is of another type");
+}
+
+int pass3_inodes(struct check *check)
+{
+    size_t next = 0;
+    uint64_t total = used_block_estimate(check);
+    inode_table_init(&check->inodes);
+    progress_begin(&check->progress, "files and directories");
+    inode_table_add(&check->inodes, check->geometry.root_inode)->seen |= INODE_SEEN_ROOT;
+    check_found_inodes(check, &next, total);
+    check_root(check);
+    for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
+        walk_orphan_list(check, slot);
+    check_found_inodes(check, &next, total);
+    return 0;
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fsck/problem.h"
+
+#include <stdarg.h>
+
+enum { SHOWN_MAX = 50 };
+
+struct problem_row {
+    const char *name;
+    enum problem_severity severity;
+    enum problem_repair repair;
+    const char *sentence;
+};
+
+static const struct problem_row rows[PROBLEM_COUNT] = {
+#define PROBLEM(name, number, severity, repair, sentence)                                          \
+    {#name, PROBLEM_SEVERITY_##severity, PROBLEM_REPAIR_##repair, sentence},
+#include "fsck/problems.def"
+#undef PROBLEM
+};
+
+// Two problems with one number would not compile.
+static inline void numbers_are_unique(int number)
+{
+    switch (number) {
+#define PROBLEM(name, number, severity, repair, sentence) case number:
+#include "fsck/problems.def"
+#undef PROBLEM
+    default:
+        break;
+    }
+}
+
+const char *problem_name(enum problem problem)
+{
+    return rows[problem].name;
+}
+
+const char *problem_sentence(enum problem problem)
+{
+    return rows[problem].sentence;
+}
+
+enum problem_severity problem_severity(enum problem problem)
+{
+    return rows[problem].severity;
+}
+
+enum problem_repair problem_repair(enum problem problem)
+{
+    return rows[problem].repair;
+}
+
+void problem_report(struct problems *problems, enum problem problem, uint64_t block,
+                    const char *format, ...)
+{
+    numbers_are_unique(0);
+    problems->counts[problem]++;
+    if (problems->counts[problem] > SHOWN_MAX && !problems->is_verbose)
+        return;
+    if (problems->before_line != NULL)
+        problems->before_line(problems->context);
+    va_list arguments;
+    fprintf(problems->out, "block %llu: %s: %s: ", (unsigned long long)block, rows[problem].name,
+            rows[problem].sentence);
+    va_start(arguments, format);
+    vfprintf(problems->out, format, arguments);
+    va_end(arguments);
+    fputc('\n', problems->out);
+}
+
+void problem_report_end(const struct problems *problems)
+{
+    if (problems->is_verbose)
+        return;
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        if (problems->counts[i] > SHOWN_MAX)
+            fprintf(problems->out, "%s: %llu more (-v shows them)\n", rows[i].name,
+                    (unsigned long long)problems->counts[i] - SHOWN_MAX);
+    }
+}
+
+uint64_t problem_error_count(const struct problems *problems)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        if (rows[i].severity == PROBLEM_SEVERITY_ERROR)
+            count += problems->counts[i];
+    }
+    return count;
+}
+
+uint64_t problem_unrepairable_count(const struct problems *problems)
+{
+    bool was_cut_off = problems->counts[PROBLEM_NEEDS_FSCK] > 0;
+    uint64_t count = 0;
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        bool is_left = rows[i].repair == PROBLEM_REPAIR_NEVER ||
+                       (rows[i].repair == PROBLEM_REPAIR_CUT_OFF && !was_cut_off);
+        if (rows[i].severity == PROBLEM_SEVERITY_ERROR && is_left)
+            count += problems->counts[i];
+    }
+    return count;
+}

@@ -67,7 +67,7 @@ tests/unit/test_mount_options_LDLIBS    := -lcmocka
 UNIT_TESTS += tests/unit/test_dlm_core
 tests/unit/test_dlm_core_SOURCES   := tests/unit/test_dlm_core.c tests/unit/test_dlm_cluster.c
 tests/unit/test_dlm_core_LIBRARIES := dlm base
-tests/unit/test_dlm_core_LDLIBS    := -lcmocka
+tests/unit/test_dlm_core_LDLIBS    := -lcmocka -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 UNIT_TESTS += tests/unit/test_dlm_recovery
 tests/unit/test_dlm_recovery_SOURCES   := tests/unit/test_dlm_recovery.c tests/unit/test_dlm_cluster.c
@@ -98,3 +98,8 @@ UNIT_TESTS += tests/unit/test_tree
 tests/unit/test_tree_SOURCES   := tests/unit/test_tree.c $(STRUCTURE_WORLD)
 tests/unit/test_tree_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_tree_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_allocator
+tests/unit/test_allocator_SOURCES   := tests/unit/test_allocator.c $(STRUCTURE_WORLD)
+tests/unit/test_allocator_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_allocator_LDLIBS    := -lcmocka

@@ -64,12 +64,13 @@ struct membership_member {
     uint16_t port; // of its lock transport
     uint16_t version_min, version_max;
     uint64_t features;
+    bool is_leaving; // said so: its slot says 'left', and it is gone with the next view
 };
 
 enum membership_phase {
     MEMBERSHIP_DEAD,      // may still write
     MEMBERSHIP_FENCED,    // writes no more
-    MEMBERSHIP_RECOVERED, // its journal is clean; gone with the next view
+    MEMBERSHIP_RECOVERED, // its journal is clean: it stands in no view any more
 };
 
 struct membership_dead {

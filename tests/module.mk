@@ -49,4 +49,4 @@ bench: packages
 
 # With SABOTAGE=1 and a BUILD of its own: what tests/lib/run-sabotage runs.
 sabotage-programs:
-	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/,$(filter tests/sabotage-%,$(TEST_PROGRAMS)))
+	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/,$(filter tests/sabotage-% tests/%-sim,$(TEST_PROGRAMS)))

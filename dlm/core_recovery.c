@@ -65,7 +65,8 @@ static void change_peers(struct dlm_core *core, const struct dlm_view *view,
         if (core->peers[i])
             departed->peers[departed->count++] = core->peers[i];
     CHECK(core->self_peer != NULL);
-    memcpy(core->peers, peers, view->member_count * sizeof(peers[0]));
+    for (uint32_t i = 0; i < view->member_count; i++)
+        core->peers[i] = peers[i];
     core->peer_count = view->member_count;
 }
 

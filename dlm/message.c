@@ -73,9 +73,9 @@ static const int error_of[MESSAGE_ERROR_COUNT] = {
 
 uint8_t message_error_make(int error)
 {
-    for (uint8_t wire = 0; wire < MESSAGE_ERROR_COUNT; wire++)
+    for (int wire = 0; wire < MESSAGE_ERROR_COUNT; wire++)
         if (error_of[wire] == error)
-            return wire;
+            return (uint8_t)wire;
     CHECK(!"an error that the wire can carry");
 }
 

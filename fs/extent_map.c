@@ -393,7 +393,8 @@ static int remove_run(struct inode *inode, struct journal_handle *handle, const 
     int result = find_at_or_behind(inode, run->file_block, &extent);
     if (result != 0 && result != -ENOENT)
         return result;
-    CHECK(result == 0 && extent.file_block <= run->file_block && end_of(&extent) >= end_of(run));
+    if (result != 0 || extent.file_block > run->file_block || end_of(&extent) < end_of(run))
+        return corrupt(inode, run->file_block, "extents overlap");
     return trim(inode, handle, &extent, run->file_block, end_of(run));
 }
 

@@ -257,8 +257,8 @@ int free_extents_take(struct free_extents *extents, struct journal_handle *handl
     int result = free_extents_find(extents, block, &extent);
     if (result != 0 && result != -ENOENT)
         return result;
-    CHECK(result == 0 && extent.start_block <= block && count > 0);
-    CHECK(count <= end_of(&extent) - block);
+    if (result != 0 || extent.start_block > block || count > end_of(&extent) - block)
+        return corrupt(extents, block, "free extents overlap");
     result = count_blocks(extents, handle, false, count);
     return result != 0 ? result : cut(extents, handle, &extent, block, count);
 }

@@ -62,7 +62,8 @@ struct claim_user {
     bool is_slot; // a node's heartbeat moves; else the claim block itself
     uint32_t slot;
     uint32_t node_id;
-    enum claim_purpose purpose;
+    enum claim_purpose purpose; // of the claim
+    enum heartbeat_state state; // of a slot
     bool is_same_cluster;
     char name[FORMAT_NODE_NAME_BYTES];
 };
@@ -74,7 +75,8 @@ struct claim_users {
     struct claim_user users[CLAIM_USERS_MAX];
 };
 
-// Takes the claim: 0; -ERROR_CLAIM_HELD with `users` filled; or what the device answered. May take
+// Takes the claim: 0; -ERROR_CLAIM_HELD with `users` filled; -ERROR_CLUSTER_NAME: the same, and for
+// CLAIM_CLUSTER all of them are of other clusters; or what the device answered. May take
 // 2 beats + io_max, twice. `beat_ms` of others is read from their blocks, at most 60 s.
 int claim_acquire(struct claim *claim, const struct claim_config *config,
                   struct claim_users *users);

@@ -1,38 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// One entry a victim. The lease fence runs in the heartbeat thread, the command in the guard; the
-// first of them that proves the victim harmless ends the entry.
+// One attempt a victim; the ways are tried side by side and the first proof ends them all.
 #include "dlm/fence.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
+#include "dlm/fence_attempt.h"
 #include "dlm/heartbeat.h"
 #include "fs/base/check.h"
-#include "fs/base/error.h"
-
-enum { VICTIMS_MAX = FORMAT_SLOT_COUNT_MAX };
-
-struct fence_entry {
-    struct environment_timer command_timer; // first: when to run the command
-    struct fence *fence;
-    struct fence_victim victim;
-    uint32_t command_id; // of the run under way; 0: none
-    bool is_used;
-    bool command_failed;
-};
 
 struct fence {
     struct fence_config config;
-    struct fence_entry entries[VICTIMS_MAX];
-    uint32_t next_command_id;
+    uint32_t last_run_id;
+    TAILQ_HEAD(fence_attempts, fence_attempt) attempts;
 };
 
 const char *fence_method_text(enum fence_method method)
 {
-    static const char *const texts[] = {"nothing", "its guard proved that it has drained",
-                                        "the fence command", "an administrator's word",
-                                        "its lease is over"};
-    return texts[method];
+    static const char *const names[] = {
+        [FENCE_METHOD_NONE] = "nothing",    [FENCE_METHOD_DRAINED] = "its guard",
+        [FENCE_METHOD_COMMAND] = "command", [FENCE_METHOD_CONFIRMED] = "an administrator",
+        [FENCE_METHOD_LEASE] = "lease",
+    };
+    return (unsigned)method <= FENCE_METHOD_LEASE ? names[method] : "?";
 }
 
 struct fence *fence_new(const struct fence_config *config)
@@ -40,171 +31,121 @@ struct fence *fence_new(const struct fence_config *config)
     struct fence *fence = calloc(1, sizeof(*fence));
     CHECK(fence != NULL);
     fence->config = *config;
-    fence->next_command_id = 1;
+    TAILQ_INIT(&fence->attempts);
     return fence;
 }
 
-static struct fence_entry *find(struct fence *fence, uint32_t slot, uint64_t incarnation)
+static struct fence_attempt *attempt_find(struct fence *fence, uint32_t slot, uint64_t incarnation)
 {
-    for (int i = 0; i < VICTIMS_MAX; i++) {
-        struct fence_entry *entry = &fence->entries[i];
-        if (entry->is_used && entry->victim.slot == slot &&
-            entry->victim.incarnation == incarnation)
-            return entry;
-    }
+    struct fence_attempt *attempt;
+    TAILQ_FOREACH (attempt, &fence->attempts, link)
+        if (attempt->victim.slot == slot && attempt->victim.incarnation == incarnation)
+            return attempt;
     return NULL;
 }
 
-static void forget(struct fence_entry *entry)
+static void attempt_end(struct fence *fence, struct fence_attempt *attempt)
 {
-    struct fence *fence = entry->fence;
-    environment_timer_disarm(fence->config.environment, &entry->command_timer);
-    if (fence->config.allows_lease)
-        heartbeat_fence_cancel(fence->config.heartbeat, entry->victim.slot);
-    entry->is_used = false;
+    TAILQ_REMOVE(&fence->attempts, attempt, link);
+    fence_lease_end(attempt);
+    fence_command_end(attempt);
+    free(attempt);
 }
 
 void fence_free(struct fence *fence)
 {
-    for (int i = 0; i < VICTIMS_MAX; i++) {
-        if (fence->entries[i].is_used)
-            forget(&fence->entries[i]);
-    }
+    while (!TAILQ_EMPTY(&fence->attempts))
+        attempt_end(fence, TAILQ_FIRST(&fence->attempts));
     free(fence);
-}
-
-static void succeed(struct fence_entry *entry, enum fence_method method)
-{
-    struct fence *fence = entry->fence;
-    struct fence_victim victim = entry->victim;
-    forget(entry);
-    fence->config.fenced(fence->config.context, victim.slot, victim.incarnation, method);
-}
-
-// --- the command -----------------------------------------------------------------------------
-
-static void run_command(struct environment_timer *timer)
-{
-    struct fence_entry *entry = (struct fence_entry *)timer;
-    struct fence *fence = entry->fence;
-    struct guard_message message = {
-        .type = GUARD_FENCE_RUN,
-        .id = fence->next_command_id++,
-        .node_id = entry->victim.node_id,
-        .slot = entry->victim.slot,
-        .incarnation = entry->victim.incarnation,
-    };
-    text_copy(message.name, sizeof(message.name), entry->victim.name);
-    int result = guard_message_send(fence->config.guard_socket, &message);
-    if (result == 0)
-        entry->command_id = message.id;
-    else
-        log_error(fence->config.log, 0, "the guard cannot be asked to fence %s: %s",
-                  entry->victim.name, error_text(result));
-}
-
-void fence_guard_answered(struct fence *fence, const struct guard_message *message)
-{
-    if (message->type != GUARD_FENCE_RESULT)
-        return;
-    for (int i = 0; i < VICTIMS_MAX; i++) {
-        struct fence_entry *entry = &fence->entries[i];
-        if (!entry->is_used || entry->command_id != message->id)
-            continue;
-        entry->command_id = 0;
-        if (message->status == 0) {
-            succeed(entry, FENCE_METHOD_COMMAND);
-            return;
-        }
-        entry->command_failed = true;
-        log_error(fence->config.log, 0, "the fence command against %s ended with status %u",
-                  entry->victim.name, message->status);
-    }
-}
-
-// --- starting and stopping -------------------------------------------------------------------
-
-static void start_lease_fence(struct fence *fence, const struct fence_victim *victim)
-{
-    uint64_t not_before =
-        victim->yields ? environment_boot_ns(fence->config.environment) + victim->yield_ns : 0;
-    heartbeat_fence(fence->config.heartbeat, victim->slot, victim->incarnation, not_before,
-                    victim->reason);
 }
 
 void fence_start(struct fence *fence, const struct fence_victim *victim)
 {
-    if (find(fence, victim->slot, victim->incarnation) != NULL)
+    if (attempt_find(fence, victim->slot, victim->incarnation) != NULL)
         return;
-    struct fence_entry *entry = fence->entries;
-    while (entry->is_used) {
-        entry++;
-        CHECK(entry < fence->entries + VICTIMS_MAX);
-    }
-    *entry = (struct fence_entry){
-        .fence = fence, .victim = *victim, .is_used = true, .command_timer.fire = run_command};
-    if (fence->config.allows_lease)
-        start_lease_fence(fence, victim);
-    if (!fence->config.has_command || fence->config.guard_socket < 0)
-        return;
-    // A worker that died on a live node is usually proved drained at once: no need to shoot it.
-    uint64_t wait = victim->is_node_up ? fence->config.command_wait_ns : 0;
-    environment_timer_arm(fence->config.environment, &entry->command_timer,
-                          environment_boot_ns(fence->config.environment) + wait);
+    struct fence_attempt *attempt = calloc(1, sizeof(*attempt));
+    CHECK(attempt != NULL);
+    attempt->config = &fence->config;
+    attempt->victim = *victim;
+    attempt->run_id = ++fence->last_run_id;
+    TAILQ_INSERT_TAIL(&fence->attempts, attempt, link);
+    fence_lease_begin(attempt);
+    fence_command_begin(attempt);
+}
+
+// Ends the attempt first: the callback may start others.
+static void fenced(struct fence *fence, struct fence_attempt *attempt, enum fence_method method)
+{
+    struct fence_victim victim = attempt->victim;
+    attempt_end(fence, attempt);
+    fence->config.fenced(fence->config.context, victim.slot, victim.incarnation, method);
 }
 
 void fence_cancel(struct fence *fence, uint32_t slot, uint64_t incarnation)
 {
-    struct fence_entry *entry = find(fence, slot, incarnation);
-    if (entry != NULL)
-        forget(entry);
+    struct fence_attempt *attempt = attempt_find(fence, slot, incarnation);
+    if (attempt != NULL)
+        attempt_end(fence, attempt);
+}
+
+static struct fence_attempt *attempt_of_node(struct fence *fence, uint32_t node_id)
+{
+    struct fence_attempt *attempt;
+    TAILQ_FOREACH (attempt, &fence->attempts, link)
+        if (attempt->victim.node_id == node_id)
+            return attempt;
+    return NULL;
 }
 
 bool fence_confirm(struct fence *fence, uint32_t node_id)
 {
-    for (int i = 0; i < VICTIMS_MAX; i++) {
-        struct fence_entry *entry = &fence->entries[i];
-        if (!entry->is_used || entry->victim.node_id != node_id)
-            continue;
-        log_line(fence->config.log, LOG_LEVEL_WARNING, 0,
-                 "an administrator vouches that %s is down", entry->victim.name);
-        succeed(entry, FENCE_METHOD_CONFIRMED);
-        return true;
+    struct fence_attempt *attempt = attempt_of_node(fence, node_id);
+    bool found = attempt != NULL;
+    for (; attempt != NULL; attempt = attempt_of_node(fence, node_id)) {
+        log_warning(fence->config.log, "an administrator vouches that %s (slot %u) is down",
+                    attempt->victim.name, attempt->victim.slot);
+        fenced(fence, attempt, FENCE_METHOD_CONFIRMED);
     }
-    return false;
+    return found;
+}
+
+void fence_guard_answered(struct fence *fence, const struct guard_message *message)
+{
+    struct fence_attempt *attempt;
+    if (message->type != GUARD_FENCE_RESULT)
+        return;
+    TAILQ_FOREACH (attempt, &fence->attempts, link) {
+        if (attempt->run_id != message->id)
+            continue;
+        if (fence_command_answered(attempt, message->status))
+            fenced(fence, attempt, FENCE_METHOD_COMMAND);
+        return;
+    }
+}
+
+static struct fence_attempt *attempt_over_by_lease(struct fence *fence)
+{
+    struct fence_attempt *attempt;
+    TAILQ_FOREACH (attempt, &fence->attempts, link)
+        if (fence_lease_is_over(attempt))
+            return attempt;
+    return NULL;
 }
 
 void fence_heartbeat_changed(struct fence *fence)
 {
-    for (int i = 0; i < VICTIMS_MAX && fence->config.allows_lease; i++) {
-        struct fence_entry *entry = &fence->entries[i];
-        struct heartbeat_slot_info info;
-        if (!entry->is_used)
-            continue;
-        heartbeat_slot_get(fence->config.heartbeat, entry->victim.slot, &info);
-        if (info.fences && info.fence_verdict == LEASE_FENCE_DONE)
-            succeed(entry, FENCE_METHOD_LEASE);
-    }
+    struct fence_attempt *attempt;
+    while ((attempt = attempt_over_by_lease(fence)) != NULL)
+        fenced(fence, attempt, FENCE_METHOD_LEASE);
 }
 
 void fence_status_to_text(struct fence *fence, struct text *text)
 {
-    for (int i = 0; i < VICTIMS_MAX; i++) {
-        const struct fence_entry *entry = &fence->entries[i];
-        struct heartbeat_slot_info info;
-        if (!entry->is_used)
-            continue;
-        text_add(text, "%sfencing %s", text->length > 0 ? "\n" : "", entry->victim.name);
-        if (fence->config.allows_lease) {
-            heartbeat_slot_get(fence->config.heartbeat, entry->victim.slot, &info);
-            text_add(text, " by lease, %llu s left",
-                     (unsigned long long)(info.fence_left_ns + 999999999) / 1000000000);
-        }
-        if (entry->command_id != 0)
-            text_add(text, ", the fence command runs");
-        else if (entry->command_failed)
-            text_add(text, ", the fence command failed");
-        if (!fence->config.allows_lease && entry->command_id == 0)
-            text_add(text, ": waits for `lunfs fence confirm %s`", entry->victim.name);
+    struct fence_attempt *attempt;
+    TAILQ_FOREACH (attempt, &fence->attempts, link) {
+        text_add(text, "fencing %s", attempt->victim.name);
+        fence_command_to_text(attempt, text);
+        fence_lease_to_text(attempt, text);
+        text_add(text, "\n");
     }
 }

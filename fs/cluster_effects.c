@@ -38,7 +38,7 @@ static void add_links(struct cluster *cluster, const struct membership_view *vie
 {
     for (uint32_t i = 0; i < view->member_count; i++) {
         const struct membership_member *member = &view->members[i];
-        if (member->incarnation == cluster->incarnation)
+        if (member->node_id == cluster_node_id(cluster))
             continue;
         struct dlm_node peer = {member->node_id, member->incarnation};
         transport_peer_add(cluster->transport, peer, member->port);

@@ -56,7 +56,7 @@ void cluster_peers_set_view(struct cluster *cluster, const struct membership_vie
         cluster->peers[i].is_in_view = false;
     for (uint32_t i = 0; i < view->member_count; i++) {
         const struct membership_member *member = &view->members[i];
-        if (member->incarnation == cluster->incarnation)
+        if (member->node_id == cluster_node_id(cluster))
             continue;
         struct membership_node node = {member->node_id, member->slot, member->incarnation};
         struct cluster_peer *peer = cluster_peer_get(cluster, &node);

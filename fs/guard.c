@@ -39,8 +39,6 @@ enum {
     DRAIN_WARNING_MS = 10000,
 };
 
-static const off_t slot_lock_base = (off_t)1 << 62;
-
 struct guard {
     const struct guard_config *config;
     struct log *log;
@@ -67,19 +65,6 @@ static uint64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-int guard_slot_lock(int lun_descriptor, uint32_t slot)
-{
-    struct flock lock = {
-        .l_type = F_WRLCK,
-        .l_whence = SEEK_SET,
-        .l_start = slot_lock_base + (off_t)slot,
-        .l_len = 1,
-    };
-    if (fcntl(lun_descriptor, F_OFD_SETLK, &lock) == 0)
-        return 0;
-    return errno == EACCES ? -EAGAIN : -errno;
 }
 
 // --- the worker's start ----------------------------------------------------------------------

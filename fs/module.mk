@@ -18,8 +18,14 @@ frontend_PURE  := fs/mount_options.c fs/guard_rules.c
 frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
                   fs/fuse_server_names.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
-                  fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
+                  fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
+# The control protocol and what it tells; who uses it links -ljson-c.
+frontend_SHELL += fs/control_client.c fs/control_server.c fs/status.c fs/status_volume.c
+
+PROGRAMS += mount.lunfs
+mount.lunfs_SOURCES   := fs/mount_lunfs.c
+mount.lunfs_LIBRARIES := frontend format base
 
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
@@ -27,3 +33,16 @@ fs_core_SHELL := fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c fs/cluster
                  fs/cluster_status.c fs/cluster_watch.c fs/device_timeouts.c fs/dlm_service.c \
                  fs/gated_device.c fs/lock_set.c fs/lock_types.c fs/presence.c \
                  fs/range_locks_dlm.c fs/recovery.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c
+
+# The operations, and what open files need between them: passes, first writes, the reaper.
+LIBRARIES += fs_operations
+fs_operations_PURE  := fs/pass.c fs/written_ranges.c
+fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_inline.c \
+                       fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
+                       fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c \
+                       fs/operation_allocate.c fs/operation_attributes.c fs/operation_create.c \
+                       fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
+                       fs/operation_orphans.c fs/operation_read.c fs/operation_read_directory.c \
+                       fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
+                       fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \
+                       fs/operation_xattr.c fs/reaper.c fs/transaction.c

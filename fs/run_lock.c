@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/run_lock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -70,13 +71,50 @@ int run_lock_take(const uint8_t format_id[16], const char *directory, unsigned w
         }
         read_holder(descriptor, holder);
         bool is_leaving =
-            holder->directory[0] != '\0' && !fuse_mount_is_lunfs(holder->directory, NULL, 0);
+            holder->directory[0] == '\0' || !fuse_mount_is_lunfs(holder->directory, NULL, 0);
         if (!is_leaving || waited_ms >= wait_ms)
             break;
         sleep_ms(POLL_MS);
     }
     close(descriptor);
     return -EBUSY;
+}
+
+// "<32 hex digits>.lock"
+static bool parse_lock_name(const char *name, uint8_t format_id[16])
+{
+    if (strlen(name) != 37 || strcmp(name + 32, ".lock") != 0)
+        return false;
+    for (int i = 0; i < 16; i++) {
+        unsigned byte;
+        if (sscanf(name + 2 * i, "%2x", &byte) != 1)
+            return false;
+        format_id[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool is_held_for(const uint8_t format_id[16], const char *directory)
+{
+    struct run_lock_holder holder;
+    CLEANUP_CLOSE int descriptor = open_lock(format_id);
+    if (descriptor < 0 || flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        return false;
+    read_holder(descriptor, &holder);
+    return strcmp(holder.directory, directory) == 0;
+}
+
+bool run_lock_find(const char *directory, uint8_t format_id[16])
+{
+    bool found = false;
+    struct dirent *entry;
+    DIR *folder = opendir(RUN_DIRECTORY);
+    if (folder == NULL)
+        return false;
+    while (!found && (entry = readdir(folder)) != NULL)
+        found = parse_lock_name(entry->d_name, format_id) && is_held_for(format_id, directory);
+    closedir(folder);
+    return found;
 }
 
 int run_lock_wait(const uint8_t format_id[16], unsigned wait_ms)

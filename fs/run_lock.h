@@ -25,5 +25,7 @@ struct run_lock_holder {
 // `directory`: it is leaving the cluster.
 int run_lock_take(const uint8_t format_id[16], const char *directory, unsigned wait_ms,
                   struct run_lock_holder *holder);
+// The volume whose lunfsd serves `directory`: false if none does.
+bool run_lock_find(const char *directory, uint8_t format_id[16]);
 // Waits until nobody has the lock, at most `wait_ms`: 0 or -ETIMEDOUT.
 int run_lock_wait(const uint8_t format_id[16], unsigned wait_ms);

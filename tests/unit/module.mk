@@ -103,3 +103,23 @@ UNIT_TESTS += tests/unit/test_allocator
 tests/unit/test_allocator_SOURCES   := tests/unit/test_allocator.c $(STRUCTURE_WORLD)
 tests/unit/test_allocator_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_allocator_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_extent_map
+tests/unit/test_extent_map_SOURCES   := tests/unit/test_extent_map.c $(STRUCTURE_WORLD)
+tests/unit/test_extent_map_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_extent_map_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_control
+tests/unit/test_control_SOURCES   := tests/unit/test_control.c
+tests/unit/test_control_LIBRARIES := frontend base
+tests/unit/test_control_LDLIBS    := -lcmocka -ljson-c -levent_core
+
+UNIT_TESTS += tests/unit/test_daemon_files
+tests/unit/test_daemon_files_SOURCES   := tests/unit/test_daemon_files.c
+tests/unit/test_daemon_files_LIBRARIES := frontend format base
+tests/unit/test_daemon_files_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_directory
+tests/unit/test_directory_SOURCES   := tests/unit/test_directory.c $(STRUCTURE_WORLD)
+tests/unit/test_directory_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_directory_LDLIBS    := -lcmocka -Wl,--wrap=siphash24

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the verbs share: their options, and looking into answers.
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/tool.h"
+
+int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
+               struct tool_options *options)
+{
+    *options = (struct tool_options){.arguments = argv + 1};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return tool_usage(verb, true);
+        if (strcmp(argv[i], "--json") == 0)
+            options->json = true;
+        else if (strcmp(argv[i], "--all") == 0)
+            options->all = true;
+        else if (strcmp(argv[i], "--yes") == 0)
+            options->yes = true;
+        else if (argv[i][0] == '-')
+            return tool_usage(verb, false);
+        else
+            options->arguments[options->argument_count++] = argv[i];
+    }
+    if (options->argument_count < least || options->argument_count > most)
+        return tool_usage(verb, false);
+    return -1;
+}
+
+int tool_print_json(struct json_object *result)
+{
+    puts(json_object_to_json_string_ext(result,
+                                        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(result);
+    return TOOL_EXIT_OK;
+}
+
+const char *tool_text(struct json_object *object, const char *name)
+{
+    struct json_object *member;
+    return json_object_object_get_ex(object, name, &member) && member != NULL
+               ? json_object_get_string(member)
+               : "";
+}
+
+unsigned long long tool_number(struct json_object *object, const char *name)
+{
+    struct json_object *member;
+    return json_object_object_get_ex(object, name, &member) ? json_object_get_uint64(member) : 0;
+}
+
+bool tool_flag(struct json_object *object, const char *name)
+{
+    struct json_object *member;
+    return json_object_object_get_ex(object, name, &member) && json_object_get_boolean(member);
+}
+
+unsigned tool_count(struct json_object *object, const char *name)
+{
+    struct json_object *member;
+    if (!json_object_object_get_ex(object, name, &member) ||
+        !json_object_is_type(member, json_type_array))
+        return 0;
+    return (unsigned)json_object_array_length(member);
+}
+
+struct json_object *tool_element(struct json_object *object, const char *name, unsigned index)
+{
+    struct json_object *member;
+    json_object_object_get_ex(object, name, &member);
+    return json_object_array_get_idx(member, index);
+}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
@@ -214,6 +215,76 @@ struct journal_handle *structure_world_begin(struct structure_world *world, uint
     int result = journal_transaction_begin(world->volume.journal, credits, &handle);
     CHECK(result == 0);
     return handle;
+}
+
+// --- changes ---------------------------------------------------------------------------------
+
+void structure_change_init(struct structure_change *change, struct structure_world *world,
+                           struct tree_cost cost)
+{
+    memset(change, 0, sizeof(*change));
+    change->cost = cost;
+    allocator_reservation_init(&change->space, &world->volume, 0);
+    allocator_want_nodes(&change->space, cost.node_blocks);
+}
+
+static int change_once(struct structure_change *change)
+{
+    struct journal_handle *handle;
+    int result =
+        allocator_begin(&change->space, change->cost.credits, change->change_count, &handle);
+    if (result != 0)
+        return result;
+    result = change->body(change, handle);
+    if (result == 0)
+        allocator_end(&change->space, handle);
+    else
+        allocator_abort(&change->space, handle);
+    return result;
+}
+
+int structure_change_run(struct structure_change *change, struct structure_world *world)
+{
+    (void)world;
+    int result;
+    do {
+        result = allocator_reserve(&change->space);
+        if (result != 0)
+            break;
+        result = change_once(change);
+        allocator_release(&change->space);
+    } while (allocator_must_retry(&change->space, result));
+    return result;
+}
+
+struct creation {
+    struct structure_change change; // first
+    struct structure_world *world;
+    struct inode *inode;
+    mode_t mode;
+};
+
+static int create(struct structure_change *change, struct journal_handle *handle)
+{
+    struct creation *creation = (struct creation *)change;
+    struct inode_creation as = {
+        .generation = 1, .mode = creation->mode, .link_count = S_ISDIR(creation->mode) ? 2 : 1};
+    uint64_t number;
+    int result = allocator_allocate_node(&change->space, handle, &number);
+    if (result == 0 && S_ISDIR(creation->mode))
+        as.parent = number;
+    if (result == 0)
+        result = inode_create(creation->inode, &creation->world->volume, handle, number, &as);
+    return result;
+}
+
+void structure_world_create(struct structure_world *world, mode_t mode, struct inode *inode)
+{
+    struct creation creation = {.world = world, .inode = inode, .mode = mode};
+    structure_change_init(&creation.change, world, (struct tree_cost){1, 1});
+    creation.change.body = create;
+    int result = structure_change_run(&creation.change, world);
+    CHECK(result == 0);
 }
 
 uint8_t *structure_world_block(struct structure_world *world, uint64_t address)

@@ -13,6 +13,7 @@
 #include "fs/allocator.h"
 #include "fs/base/environment.h"
 #include "fs/cache.h"
+#include "fs/inode.h"
 #include "fs/lock_service.h"
 #include "fs/volume.h"
 #include "journal/journal.h"
@@ -61,6 +62,20 @@ void structure_world_start(struct structure_world *world, void (*body)(void *arg
                            void *argument);
 // From a coroutine: opens a handle of the journal; it must succeed.
 struct journal_handle *structure_world_begin(struct structure_world *world, uint32_t credits);
+// From a coroutine: changes blocks as an operation does, with a reservation, in one handle, as
+// often as the reservation asks for it. `body` is called in the open handle; another result of it
+// than 0 aborts. `cost` is the body's own, `change_count` the blocks that it allocates and frees.
+struct structure_change {
+    int (*body)(struct structure_change *change, struct journal_handle *handle);
+    struct tree_cost cost;
+    uint32_t change_count;
+    struct allocator_reservation space;
+};
+void structure_change_init(struct structure_change *change, struct structure_world *world,
+                           struct tree_cost cost);
+int structure_change_run(struct structure_change *change, struct structure_world *world);
+// A new inode of that mode in a transaction of its own, loaded; it must succeed.
+void structure_world_create(struct structure_world *world, mode_t mode, struct inode *inode);
 // Another node asks for the lock: this one gives it up. From a coroutine; waits until it is gone.
 void structure_world_take_lock(struct structure_world *world, struct lock_name name);
 

@@ -123,3 +123,13 @@ UNIT_TESTS += tests/unit/test_directory
 tests/unit/test_directory_SOURCES   := tests/unit/test_directory.c $(STRUCTURE_WORLD)
 tests/unit/test_directory_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_directory_LDLIBS    := -lcmocka -Wl,--wrap=siphash24
+
+UNIT_TESTS += tests/unit/test_xattr
+tests/unit/test_xattr_SOURCES   := tests/unit/test_xattr.c $(STRUCTURE_WORLD)
+tests/unit/test_xattr_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_xattr_LDLIBS    := -lcmocka -Wl,--wrap=siphash24
+
+UNIT_TESTS += tests/unit/test_cache
+tests/unit/test_cache_SOURCES   := tests/unit/test_cache.c $(STRUCTURE_WORLD)
+tests/unit/test_cache_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_cache_LDLIBS    := -lcmocka

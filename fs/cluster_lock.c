@@ -491,6 +491,25 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
     return wait_for_turn(lock, mode, is_try);
 }
 
+// A request that nobody waits for any more is taken back.
+bool cluster_lock_interrupt(struct cluster_lock *lock, const struct coroutine *coroutine, int error)
+{
+    struct lock_service *service = lock->table->service;
+    struct lock_waiter *waiter;
+    TAILQ_FOREACH (waiter, &lock->waiters, link) {
+        if (waiter->coroutine == coroutine)
+            break;
+    }
+    if (waiter == NULL)
+        return false;
+    finish_waiter(lock, waiter, error);
+    if (TAILQ_EMPTY(&lock->waiters) && lock->wanted != RIGHT_NONE && !lock->is_cancelled) {
+        lock->is_cancelled = true;
+        service->operations->cancel(service, lock->cookie);
+    }
+    return true;
+}
+
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
 {
     if (mode == LOCK_SHARED) {

@@ -37,6 +37,7 @@ struct pass {
     void (*drained)(struct pass *pass); // any thread: count fell to 0 while a revoke waits
     void *context;
     struct pass_map *retired; // replaced maps, freed once nobody can look at them
+    bool is_resting;          // the core's, see pass_rest
 };
 
 enum { PASS_READ = 1, PASS_WRITE = 2 };
@@ -46,6 +47,9 @@ enum { PASS_READ = 1, PASS_WRITE = 2 };
 // Whether I/O of `kind` may go on; if true the caller is counted until pass_leave.
 bool pass_enter(struct pass *pass, unsigned kind);
 void pass_leave(struct pass *pass);
+
+// The pass lives until every pass_leave has returned: whoever ends it has answered, or waited for,
+// all requests that use it.
 
 // Between enter and leave: the volume byte offset of file offset `offset` and in `*run` how many
 // bytes from there are contiguous, written and inside the size (for PASS_READ the run may end at
@@ -63,6 +67,20 @@ void pass_deinit(struct pass *pass);
 // lock does not cover.
 void pass_publish(struct pass *pass, unsigned kinds, uint64_t size,
                   const struct pass_extent *extents, size_t count);
+// Adds an extent that overlaps none of the map, and sets the size, which does not shrink; the kinds
+// stay. Costs little however many extents there are: maps share what they have in common. Does
+// nothing if none is published.
+void pass_extend(struct pass *pass, uint64_t size, const struct pass_extent *added);
+// The same without an extent.
+void pass_grow(struct pass *pass, uint64_t size);
+// Keeps the lanes out for a while: no kinds are allowed, but the map stays good (and can be
+// extended) until pass_resume; the caller waits for pass_is_idle as after a revoke. The pass also
+// comes to rest by itself when lanes are so busy that too many replaced maps had to be kept.
+void pass_rest(struct pass *pass);
+// If the pass rests: true, and `kinds` are allowed again, unless maps still have to be kept.
+bool pass_resume(struct pass *pass, unsigned kinds);
+// Whether the map is good: kinds are allowed, or the pass rests.
+bool pass_is_published(const struct pass *pass);
 // Clears `kinds`. The caller then waits until pass_is_idle (it is told through `drained`).
 void pass_revoke(struct pass *pass, unsigned kinds);
 bool pass_is_idle(const struct pass *pass);

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// How what is only in memory gets into the inode. Ranges go in ascending order and the size follows
+// them, so at each point in time
+//
+//   the size on disk never covers a first write whose extent does not say written, and
+//   no written extent lies wholly behind the size,
+//
+// and a crash leaves a file that was written up to somewhere.
+#include "fs/open_inode.h"
+
+#include "fs/base/block_device.h"
+#include "fs/cluster_lock.h"
+#include "fs/extent_map.h"
+#include "fs/inode.h"
+#include "fs/lock_set.h"
+#include "fs/lock_types.h"
+#include "fs/relatime.h"
+#include "fs/transaction.h"
+#include "fs/volume.h"
+#include "journal/journal.h"
+
+enum { RANGES_AT_ONCE = 8 };
+
+// One transaction of a flush.
+struct flush_step {
+    struct open_inode *open;
+    struct inode *inode;
+    unsigned range_count_max;
+    struct written_range ranges[RANGES_AT_ONCE]; // what became written
+    unsigned range_count;
+    uint64_t modified_ns, accessed_ns; // folded in; 0: none
+};
+
+// --- one transaction -----------------------------------------------------------------------------
+
+static int mark_ranges(struct transaction *t, struct flush_step *step)
+{
+    uint64_t from = 0;
+    struct written_range range;
+    step->range_count = 0;
+    while (step->range_count < step->range_count_max &&
+           written_ranges_find(&step->open->written, from, &range)) {
+        uint64_t done;
+        int result = extent_map_mark_written(step->inode, t->handle, range.file_block,
+                                             range.block_count, &done);
+        if (result != 0)
+            return result;
+        from = range.file_block + range.block_count;
+        if (done < from)
+            range.block_count = done - range.file_block;
+        if (range.block_count > 0)
+            step->ranges[step->range_count++] = range;
+        if (done < from)
+            break;
+    }
+    return 0;
+}
+
+// Whether nothing is left when this step's ranges are done.
+static bool is_last(const struct flush_step *step)
+{
+    const struct written_ranges *written = &step->open->written;
+    struct written_range rest;
+    if (step->range_count == 0)
+        return written_ranges_is_empty(written);
+    const struct written_range *last = &step->ranges[step->range_count - 1];
+    return !written_ranges_find(written, last->file_block + last->block_count, &rest);
+}
+
+static void follow_with_size(const struct flush_step *step)
+{
+    const struct open_inode *open = step->open;
+    uint64_t size = open->has_size ? open->size : 0;
+    if (!is_last(step)) {
+        if (step->range_count == 0)
+            return;
+        const struct written_range *last = &step->ranges[step->range_count - 1];
+        uint64_t end = (last->file_block + last->block_count) * BLOCK_BYTES;
+        if (size > end)
+            size = end;
+    }
+    if (size > inode_size(step->inode))
+        inode_set_size(step->inode, size);
+}
+
+static void fold_times(const struct flush_step *step)
+{
+    struct inode *inode = step->inode;
+    struct timespec modified = timespec_from_ns(step->modified_ns);
+    struct timespec accessed = timespec_from_ns(step->accessed_ns);
+    if (step->modified_ns != 0 && timespec_is_after(modified, inode_time(inode, INODE_MODIFIED)))
+        inode_set_time(inode, INODE_MODIFIED, modified);
+    if (step->modified_ns != 0 && timespec_is_after(modified, inode_time(inode, INODE_CHANGED)))
+        inode_set_time(inode, INODE_CHANGED, modified);
+    if (step->accessed_ns != 0 &&
+        relatime_is_due(&step->open->volume->options, inode_time(inode, INODE_ACCESSED),
+                        inode_time(inode, INODE_MODIFIED), inode_time(inode, INODE_CHANGED),
+                        accessed))
+        inode_set_time(inode, INODE_ACCESSED, accessed);
+}
+
+static int change_step(struct transaction *t, void *context)
+{
+    struct flush_step *step = context;
+    transaction_change_inode(t, step->inode);
+    int result = mark_ranges(t, step);
+    if (result != 0)
+        return result;
+    follow_with_size(step);
+    fold_times(step);
+    // What the map and the size now show was written just before (rule 5).
+    if (step->range_count > 0 || step->open->has_size)
+        journal_transaction_needs_data_flush(t->handle);
+    return 0;
+}
+
+// A time that came while the step was under way stays for the next.
+static void forget_time(_Atomic uint64_t *time, uint64_t folded)
+{
+    if (folded != 0)
+        atomic_compare_exchange_strong(time, &folded, 0);
+}
+
+static void settle_step(struct flush_step *step)
+{
+    struct open_inode *open = step->open;
+    for (unsigned i = 0; i < step->range_count; i++)
+        written_ranges_remove(&open->written, step->ranges[i].file_block,
+                              step->ranges[i].block_count);
+    if (open->has_size && inode_size(step->inode) >= open->size)
+        open->has_size = false;
+    forget_time(&open->pass.modified_ns, step->modified_ns);
+    forget_time(&open->pass.accessed_ns, step->accessed_ns);
+}
+
+static int flush_step(struct open_inode *open, struct inode *inode)
+{
+    struct flush_step step = {
+        .open = open,
+        .inode = inode,
+        .modified_ns = atomic_load(&open->pass.modified_ns),
+        .accessed_ns = atomic_load(&open->pass.accessed_ns),
+    };
+    struct tree_cost cost = extent_map_mark_cost(inode);
+    uint32_t fit = journal_credits_max(open->volume->journal) / 2 / (cost.credits + 1);
+    size_t most = fit < 1 ? 1 : fit < RANGES_AT_ONCE ? fit : RANGES_AT_ONCE;
+    step.range_count_max = (unsigned)(open->written.count < most ? open->written.count : most);
+
+    struct transaction t;
+    transaction_init(&t, open->volume, inode->number);
+    // What was acknowledged must not fail for want of a node's block.
+    allocator_allow_margin(&t.space);
+    transaction_add_credits(&t, 1);
+    for (unsigned i = 0; i < step.range_count_max; i++)
+        transaction_add_cost(&t, cost);
+    int result = transaction_run(&t, change_step, &step);
+    if (result == 0)
+        settle_step(&step);
+    return result;
+}
+
+// --- all of it -----------------------------------------------------------------------------------
+
+int open_inode_flush(struct open_inode *open, struct inode *inode)
+{
+    int result = 0;
+    if (open == NULL || open->volume->journal == NULL)
+        return 0;
+    while (result == 0 &&
+           (open_inode_is_dirty(open) || atomic_load(&open->pass.accessed_ns) != 0)) {
+        result = flush_step(open, inode);
+        // Lanes may note times as fast as we fold them.
+        if (written_ranges_is_empty(&open->written) && !open->has_size)
+            break;
+    }
+    return result;
+}
+
+int open_inode_flush_unlocked(struct open_inode *open)
+{
+    struct inode inode;
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_inode(open->number), LOCK_EXCLUSIVE);
+    int result = lock_set_acquire(&set, open->volume);
+    if (result != 0)
+        return result;
+    result = inode_load(&inode, open->volume, open->number);
+    if (result == 0) {
+        result = open_inode_flush(open, &inode);
+        inode_unload(&inode);
+    }
+    lock_set_release(&set);
+    return result;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// stat, chmod, chown, utimens, and the size through them.
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "fs/file_size.h"
+#include "fs/inode_table.h"
+#include "fs/open_inode.h"
+#include "fs/operation_private.h"
+#include "fs/volume.h"
+
+void operation_fill_attributes(const struct inode *inode, struct attributes *out)
+{
+    const struct open_inode *open = inode_table_find(inode->volume, inode->number);
+    inode_get_attributes(inode, out);
+    if (open != NULL)
+        open_inode_overlay(open, out);
+}
+
+int operation_get_attributes(struct volume *volume, uint64_t number, struct attributes *out)
+{
+    struct inode inode;
+    LOCK_SET(set);
+    int result = live_inode_acquire(&inode, &set, volume, number, LOCK_SHARED);
+    if (result != 0)
+        return result;
+    operation_fill_attributes(&inode, out);
+    live_inode_release(&inode, &set);
+    return 0;
+}
+
+// --- changing ------------------------------------------------------------------------------------
+
+struct attribute_change {
+    struct inode *inode;
+    const struct attributes *wanted;
+    unsigned fields;
+};
+
+static mode_t without_set_id(mode_t mode)
+{
+    mode &= ~(mode_t)S_ISUID;
+    // Without group execution the bit means mandatory locking, once, and is kept.
+    if ((mode & S_IXGRP) != 0)
+        mode &= ~(mode_t)S_ISGID;
+    return mode;
+}
+
+static void set_mode(const struct attribute_change *change)
+{
+    struct inode *inode = change->inode;
+    mode_t mode = inode_mode(inode);
+    if ((change->fields & SET_MODE) != 0)
+        mode = (mode & S_IFMT) | (change->wanted->stat.st_mode & 07777);
+    if ((change->fields & SET_KILL_SUID) != 0 && !S_ISDIR(mode))
+        mode = without_set_id(mode);
+    inode_set_mode(inode, mode);
+}
+
+static void set_owner(const struct attribute_change *change)
+{
+    struct inode *inode = change->inode;
+    const struct stat *stat = &change->wanted->stat;
+    inode_set_owner(inode, (change->fields & SET_UID) != 0 ? stat->st_uid : inode_uid(inode),
+                    (change->fields & SET_GID) != 0 ? stat->st_gid : inode_gid(inode));
+}
+
+static void set_times(const struct transaction *t, const struct attribute_change *change)
+{
+    struct inode *inode = change->inode;
+    const struct stat *stat = &change->wanted->stat;
+    unsigned fields = change->fields;
+    if ((fields & SET_ATIME_NOW) != 0)
+        inode_set_time(inode, INODE_ACCESSED, t->now);
+    else if ((fields & SET_ATIME) != 0)
+        inode_set_time(inode, INODE_ACCESSED, stat->st_atim);
+    if ((fields & SET_MTIME_NOW) != 0)
+        inode_set_time(inode, INODE_MODIFIED, t->now);
+    else if ((fields & SET_MTIME) != 0)
+        inode_set_time(inode, INODE_MODIFIED, stat->st_mtim);
+    inode_set_time(inode, INODE_CHANGED, (fields & SET_CTIME) != 0 ? stat->st_ctim : t->now);
+}
+
+static int change_attributes(struct transaction *t, void *context)
+{
+    const struct attribute_change *change = context;
+    transaction_change_inode(t, change->inode);
+    set_mode(change);
+    set_owner(change);
+    set_times(t, change);
+    return 0;
+}
+
+// What lanes noted before is older than what is set now.
+static void forget_noted_times(struct open_inode *open, unsigned fields)
+{
+    if (open == NULL)
+        return;
+    if ((fields & (SET_MTIME | SET_MTIME_NOW)) != 0)
+        atomic_store(&open->pass.modified_ns, 0);
+    if ((fields & (SET_ATIME | SET_ATIME_NOW)) != 0)
+        atomic_store(&open->pass.accessed_ns, 0);
+}
+
+static bool is_time(const struct timespec *time)
+{
+    return time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
+}
+
+static int check_wanted(const struct inode *inode, const struct attributes *wanted, unsigned fields)
+{
+    const struct stat *stat = &wanted->stat;
+    if (((fields & SET_ATIME) != 0 && !is_time(&stat->st_atim)) ||
+        ((fields & SET_MTIME) != 0 && !is_time(&stat->st_mtim)) ||
+        ((fields & SET_CTIME) != 0 && !is_time(&stat->st_ctim)))
+        return -EINVAL;
+    if ((fields & SET_SIZE) == 0)
+        return 0;
+    if (inode_is_directory(inode))
+        return -EISDIR;
+    return inode_is_regular(inode) && stat->st_size >= 0 ? 0 : -EINVAL;
+}
+
+static int set_attributes(struct inode *inode, const struct attributes *wanted, unsigned fields)
+{
+    struct attribute_change change = {inode, wanted, fields};
+    struct open_inode *open = inode_table_find(inode->volume, inode->number);
+    int result = check_wanted(inode, wanted, fields);
+    if (result == 0 && (fields & SET_SIZE) != 0)
+        result = file_size_set(inode, open, (uint64_t)wanted->stat.st_size);
+    if (result != 0 || (fields & ~(unsigned)SET_SIZE) == 0)
+        return result;
+    struct transaction t;
+    transaction_init(&t, inode->volume, inode->number);
+    transaction_add_credits(&t, 1);
+    result = transaction_run(&t, change_attributes, &change);
+    if (result == 0)
+        forget_noted_times(open, fields);
+    return result;
+}
+
+int operation_set_attributes(struct volume *volume, uint64_t number,
+                             const struct attributes *wanted, unsigned fields,
+                             struct attributes *out)
+{
+    struct inode inode;
+    LOCK_SET(set);
+    int result = transaction_check_writable(volume);
+    if (result == 0)
+        result = live_inode_acquire(&inode, &set, volume, number, LOCK_EXCLUSIVE);
+    if (result != 0)
+        return result;
+    result = set_attributes(&inode, wanted, fields);
+    if (result == 0)
+        operation_fill_attributes(&inode, out);
+    live_inode_release(&inode, &set);
+    return result;
+}

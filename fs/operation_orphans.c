@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Working through a slot's orphan list, after its node died or before ours goes to work:
+// truncations are ended, unlinked inodes handed to the reaper. Those of another slot come to our
+// list first, so that our death would not leave them to a slot that nobody looks at (rule 14).
+#include <errno.h>
+
+#include "fs/file_size.h"
+#include "fs/inode_free.h"
+#include "fs/inode_table.h"
+#include "fs/operation_private.h"
+#include "fs/orphans.h"
+#include "fs/reaper.h"
+#include "fs/volume.h"
+
+static int next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uint64_t *number,
+                       uint64_t *generation)
+{
+    struct orphan_list list;
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
+    int result = lock_set_acquire(&set, volume);
+    if (result != 0)
+        return result;
+    result = orphan_list_load(&list, volume, slot);
+    if (result == 0) {
+        result = orphan_list_next(&list, after, number, generation);
+        orphan_list_unload(&list);
+    }
+    lock_set_release(&set);
+    return result;
+}
+
+static int process_loaded(struct inode *inode)
+{
+    if ((inode_flags(inode) & INODE_FLAG_ORPHAN) == 0)
+        return 0; // somebody was faster
+    if (inode_link_count(inode) > 0)
+        return file_size_settle(inode);
+    uint64_t number = inode->number, generation = inode_generation(inode);
+    struct volume *volume = inode->volume;
+    int result = inode_adopt_orphan(inode);
+    if (result == 0)
+        reaper_add(inode_table_reaper(volume), number, generation);
+    return result;
+}
+
+static int process_one(struct volume *volume, uint64_t number, uint64_t generation)
+{
+    struct inode inode;
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_inode(number), LOCK_EXCLUSIVE);
+    int result = lock_set_acquire(&set, volume);
+    if (result != 0)
+        return result;
+    result = live_inode_load_dying(&inode, volume, number);
+    if (result == 0) {
+        if (inode_generation(&inode) == generation)
+            result = process_loaded(&inode);
+        inode_unload(&inode);
+    }
+    lock_set_release(&set);
+    return result == -ESTALE ? 0 : result;
+}
+
+int operation_process_orphans(struct volume *volume, uint32_t slot)
+{
+    uint64_t number = 0, generation;
+    int first_error = 0;
+    int result = transaction_check_writable(volume);
+    if (result != 0)
+        return result;
+    while ((result = next_orphan(volume, slot, number, &number, &generation)) == 0) {
+        // One that cannot be processed does not keep the others.
+        int processed = process_one(volume, number, generation);
+        if (first_error == 0)
+            first_error = processed;
+        if (volume_check(volume) != 0)
+            return volume_check(volume);
+    }
+    return result == -ENOENT ? first_error : result;
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the operation_*.c files share.
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "fs/directory.h"
+#include "fs/inode.h"
+#include "fs/live_inode.h"
+#include "fs/lock_set.h"
+#include "fs/lock_types.h"
+#include "fs/operation.h"
+#include "fs/transaction.h"
+
+struct open_inode;
+
+enum { OPERATION_LINKS_MAX = INT32_MAX };
+
+// An answer of a plan's second look: things have changed since the first, plan again.
+enum { PLAN_CHANGED = 1 };
+
+// What stat(2) shows of a loaded inode, with what is newer in memory.
+void operation_fill_attributes(const struct inode *inode, struct attributes *out);
+
+// A directory in which a name is looked for or changed: as live_inode_acquire, but -ENOENT if it is
+// gone (a removed directory has no names), -ENOTDIR if it is none.
+int operation_acquire_directory(struct inode *directory, struct lock_set *set,
+                                struct volume *volume, uint64_t number, enum lock_mode mode);
+// The same for one whose lock is held.
+int operation_load_directory(struct inode *directory, struct volume *volume, uint64_t number);
+// What the name stands for now; takes LOCK_INODE of the directory for it. 0; -ENOENT.
+int operation_look_up_name(struct volume *volume, uint64_t directory, const char *name,
+                           struct directory_item *item);
+// Times of a directory whose entries change.
+void operation_touch_directory(const struct transaction *t, struct inode *directory);
+
+// Opens a regular file that may be open already; `*open` has a handle more. 0, -ESTALE, -EISDIR,
+// -EINVAL for other types.
+int operation_open_inode(struct volume *volume, uint64_t number, struct open_inode **open);

@@ -131,7 +131,8 @@ struct journal_chunk *journal_pool_get_chunk(struct journal_pool *pool)
     }
     chunk = calloc(1, sizeof(*chunk));
     CHECK(chunk != NULL);
-    chunk->bytes = block_buffer_new((size_t)JOURNAL_CHUNK_BLOCKS * BLOCK_BYTES);
+    chunk->bytes = aligned_alloc(BUFFER_ALIGNMENT, (size_t)JOURNAL_CHUNK_BLOCKS * BLOCK_BYTES);
+    CHECK(chunk->bytes != NULL);
     return chunk;
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Replay of dead journals, one spine:
 //
-//   scan and plan ─► check every block ─► write ─► flush ─► clean marks ─► flush
+//   scan and plan ─► flush ─► check every block ─► write ─► flush ─► clean marks ─► flush
+//
+// The first flush is for the log itself: its last record may have reached no more than the LUN's
+// cache, from which we read it, when its node died. Were it lost by a power cut after some of its
+// images had got to their places, half of a transaction would be left.
 //
 // It assumes that the nodes of these journals write no more (fenced) and that nobody has got what
 // they held. Nothing is written before all is checked. Cut off anywhere, it leaves journals that
@@ -166,14 +170,27 @@ static int mark_clean(struct replay *replay, const struct journal_config *config
     return journal_header_write_both(config, &header);
 }
 
-static int run(struct replay *replay)
+static int flush(struct replay *replay)
 {
     const struct journal_config *config = &replay->configs[0];
-    int result = for_each_batch(replay, check_batch);
+    int result = block_device_flush(config->device, config->environment->scheduler);
+    if (result < 0)
+        log_error(config->log, -result, "replay: flushing the device failed: %s",
+                  error_text(result));
+    return result;
+}
+
+static int run(struct replay *replay)
+{
+    int result = 0;
+    if (!SABOTAGE(journal_replay_unflushed_log))
+        result = flush(replay);
+    if (result == 0)
+        result = for_each_batch(replay, check_batch);
     if (result == 0)
         result = for_each_batch(replay, write_batch);
     if (result == 0 && !SABOTAGE(journal_clean_before_flush))
-        result = block_device_flush(config->device, config->environment->scheduler);
+        result = flush(replay);
     for (size_t i = 0; i < replay->config_count && result == 0; i++)
         result = mark_clean(replay, &replay->configs[i]);
     return result;

@@ -178,6 +178,16 @@ static void count_submitted(struct sim_disk *disk, enum block_operation operatio
     disk->counts.discard_count += operation == BLOCK_DISCARD;
 }
 
+static uint64_t draw_latency_ns(struct sim_disk *disk)
+{
+    const struct sim_disk_options *options = &disk->options;
+    struct random *random = &disk->world->random;
+    uint64_t most = options->latency_ns_max;
+    if (options->slow_one_in > 0 && random_one_in(random, options->slow_one_in))
+        most = options->slow_ns_max;
+    return options->latency_ns_min + random_below(random, most - options->latency_ns_min + 1);
+}
+
 static void path_submit(struct block_device *device, struct block_request *request)
 {
     struct path *path = (struct path *)device;
@@ -187,11 +197,8 @@ static void path_submit(struct block_device *device, struct block_request *reque
         return;
     }
     count_submitted(disk, request->operation);
-    const struct sim_disk_options *options = &disk->options;
-    uint64_t spread = options->latency_ns_max - options->latency_ns_min + 1;
-    uint64_t latency = options->latency_ns_min + random_below(&disk->world->random, spread);
     struct flight *flight = flight_new(path, request);
-    world_event_arm(disk->world, &flight->event, disk->world->now_ns + latency);
+    world_event_arm(disk->world, &flight->event, disk->world->now_ns + draw_latency_ns(disk));
 }
 
 // --- paths ---------------------------------------------------------------------------------------
@@ -305,6 +312,7 @@ struct sim_disk *sim_disk_new(struct world *world, const struct sim_disk_options
 {
     CHECK(options->size_bytes % BLOCK_BYTES == 0);
     CHECK(options->latency_ns_min <= options->latency_ns_max);
+    CHECK(options->slow_one_in == 0 || options->latency_ns_min <= options->slow_ns_max);
     struct sim_disk *disk = calloc(1, sizeof(*disk));
     CHECK(disk != NULL);
     disk->world = world;

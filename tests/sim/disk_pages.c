@@ -50,11 +50,17 @@ static void content_release(struct content *content)
         free(content);
 }
 
-static struct content *content_copy(const struct content *from)
+static struct content *content_new(void)
 {
     struct content *content = malloc(sizeof(*content));
     CHECK(content != NULL);
     content->reference_count = 1;
+    return content;
+}
+
+static struct content *content_copy(const struct content *from)
+{
+    struct content *content = content_new();
     if (from != NULL)
         memcpy(content->bytes, from->bytes, PAGE_BYTES);
     else
@@ -145,7 +151,7 @@ static void remember_unflushed(struct disk_pages *pages, struct disk_page *page,
 static void page_write(struct disk_pages *pages, struct disk_page *page, size_t offset,
                        const uint8_t *bytes, size_t length)
 {
-    struct content *seen = content_copy(length == PAGE_BYTES ? NULL : page->seen);
+    struct content *seen = length == PAGE_BYTES ? content_new() : content_copy(page->seen);
     if (bytes != NULL)
         memcpy(seen->bytes + offset, bytes, length);
     else
@@ -210,45 +216,87 @@ void disk_pages_flush(struct disk_pages *pages, uint64_t landed)
 
 // --- power ---------------------------------------------------------------------------------------
 
-// How a cut treats unflushed writes: all gone, all kept, or each write or sector by its own luck.
-enum cut_mode { CUT_LOSES_ALL, CUT_KEEPS_ALL, CUT_WRITES, CUT_SECTORS, CUT_MODES };
+// How a cut treats unflushed writes: all alike, or by luck, each request, page or sector its own.
+enum cut_mode { CUT_LOSES_ALL, CUT_KEEPS_ALL, CUT_REQUESTS, CUT_PAGES, CUT_SECTORS, CUT_MODES };
 
-static uint32_t surviving_units(const struct disk_unflushed *write, enum cut_mode mode,
-                                uint32_t sector_bytes, struct random *random)
+struct cut {
+    enum cut_mode mode;
+    uint32_t eighths; // that survive
+    uint64_t salt;    // of the luck of requests
+    struct random *random;
+};
+
+static struct cut draw_cut(struct random *random)
 {
-    if (mode == CUT_LOSES_ALL || (mode == CUT_WRITES && random_one_in(random, 2)))
+    static const uint32_t eighths[] = {1, 4, 7};
+    return (struct cut){
+        .mode = (enum cut_mode)random_below(random, CUT_MODES),
+        .eighths = eighths[random_below(random, 3)],
+        .salt = random_u64(random),
+        .random = random,
+    };
+}
+
+static bool has_luck(const struct cut *cut)
+{
+    return random_below(cut->random, 8) < cut->eighths;
+}
+
+// The same for all pages of a request.
+static bool has_request_luck(const struct cut *cut, uint64_t order)
+{
+    uint64_t mixed = (order ^ cut->salt) * UINT64_C(0x9e3779b97f4a7c15);
+    return mixed >> 61 < cut->eighths;
+}
+
+static uint32_t lucky_sectors(const struct cut *cut, uint32_t sector_bytes)
+{
+    uint32_t units_per_sector = sector_bytes / UNIT_BYTES, units = 0;
+    for (uint32_t unit = 0; unit < UNITS_PER_PAGE; unit += units_per_sector) {
+        if (has_luck(cut))
+            units |= ((1u << units_per_sector) - 1) << unit;
+    }
+    return units;
+}
+
+static uint32_t surviving_units(const struct disk_unflushed *write, const struct cut *cut,
+                                uint32_t sector_bytes)
+{
+    switch (cut->mode) {
+    case CUT_KEEPS_ALL:
+        return write->units;
+    case CUT_REQUESTS:
+        return has_request_luck(cut, write->order) ? write->units : 0;
+    case CUT_PAGES:
+        return has_luck(cut) ? write->units : 0;
+    case CUT_SECTORS:
+        return write->units & lucky_sectors(cut, sector_bytes);
+    default:
         return 0;
-    if (mode != CUT_SECTORS || sector_bytes == PAGE_BYTES)
-        return mode == CUT_SECTORS && random_one_in(random, 2) ? 0 : write->units;
-    return write->units & (uint32_t)random_u64(random);
+    }
 }
 
 // What is left of a page: a new reference.
-static struct content *page_after_cut(const struct disk_page *page, enum cut_mode mode,
-                                      uint32_t sector_bytes, struct random *random)
+static struct content *page_after_cut(const struct disk_page *page, const struct cut *cut,
+                                      uint32_t sector_bytes)
 {
     const struct disk_unflushed *write;
     struct content *left = content_hold(page->durable);
     TAILQ_FOREACH (write, &page->unflushed, in_page) {
-        uint32_t units = surviving_units(write, mode, sector_bytes, random);
+        uint32_t units = surviving_units(write, cut, sector_bytes);
         if (units != 0)
             content_merge(&left, write->content, units);
     }
     return left;
 }
 
-static enum cut_mode draw_mode(struct random *random)
-{
-    return (enum cut_mode)random_below(random, CUT_MODES);
-}
-
 void disk_pages_power_cut(struct disk_pages *pages, struct random *random)
 {
-    enum cut_mode mode = draw_mode(random);
+    struct cut cut = draw_cut(random);
     struct disk_unflushed *write;
     while ((write = TAILQ_FIRST(&pages->unflushed)) != NULL) {
         struct disk_page *page = write->page;
-        content_replace(&page->durable, page_after_cut(page, mode, pages->sector_bytes, random));
+        content_replace(&page->durable, page_after_cut(page, &cut, pages->sector_bytes));
         content_replace(&page->seen, content_hold(page->durable));
         while ((write = TAILQ_FIRST(&page->unflushed)) != NULL)
             unflushed_free(pages, write);
@@ -277,11 +325,13 @@ void disk_pages_deinit(struct disk_pages *pages)
 
 void disk_pages_copy(const struct disk_pages *pages, struct disk_pages *copy, struct random *random)
 {
-    enum cut_mode mode = random != NULL ? draw_mode(random) : CUT_KEEPS_ALL;
+    struct cut cut = {.mode = CUT_KEEPS_ALL};
+    if (random != NULL)
+        cut = draw_cut(random);
     const struct disk_page *page, *next;
     HASH_ITER (hash, pages->by_number, page, next) {
         struct disk_page *copied = page_find_or_add(copy, page->number);
-        copied->durable = random != NULL ? page_after_cut(page, mode, pages->sector_bytes, random)
+        copied->durable = random != NULL ? page_after_cut(page, &cut, pages->sector_bytes)
                                          : content_hold(page->seen);
         copied->seen = content_hold(copied->durable);
     }

@@ -33,7 +33,7 @@ void disk_pages_read(const struct disk_pages *pages, uint64_t offset, void *buff
 
 // Everything up to `landed` is durable.
 void disk_pages_flush(struct disk_pages *pages, uint64_t landed);
-// What was not flushed survives as `random` says: all, nothing, write by write, sector by sector.
+// What was not flushed survives as `random` says: all, nothing, or by luck.
 void disk_pages_power_cut(struct disk_pages *pages, struct random *random);
 // Puts into the empty `copy` what is seen, or, with `random`, what a power cut would leave.
 void disk_pages_copy(const struct disk_pages *pages, struct disk_pages *copy,

@@ -129,7 +129,7 @@ static void run_worker(void *argument)
             break;
         }
         sim->operations_left--;
-        environment_sleep(&life->node.environment, sim_random(sim, 30000));
+        environment_sleep(&life->node.environment, sim_random(sim, sim->think_ns_max));
         if (!life->is_dead)
             operation_run(life);
     }

@@ -139,7 +139,8 @@ static void abort_handle(struct work *work)
 static void linger(struct work *work)
 {
     if (sim_random(work->sim, 4) == 0)
-        environment_sleep(&work->life->node.environment, sim_random(work->sim, 50000));
+        environment_sleep(&work->life->node.environment,
+                          sim_random(work->sim, 2 * work->sim->think_ns_max));
 }
 
 static void end_handle(struct work *work)
@@ -165,6 +166,8 @@ static bool wants_abort(struct work *work)
 
 static uint32_t some_object(struct work *work)
 {
+    if (work->sim->has_affinity && sim_random(work->sim, 10) != 0)
+        return work->life->slot % work->sim->object_count;
     return (uint32_t)sim_random(work->sim, work->sim->object_count);
 }
 
@@ -186,6 +189,14 @@ static bool is_allocatable(const struct work *work, uint32_t block)
     return work->sim->truth[block].kind == KIND_FREE && !work->life->is_reserved[block];
 }
 
+static uint32_t find_allocatable(struct work *work)
+{
+    uint32_t last = work->sim->last_freed;
+    if (last != 0 && is_allocatable(work, last) && sim_random(work->sim, 4) != 0)
+        return last;
+    return find_in_pool(work, is_allocatable);
+}
+
 // Belongs to the object that was locked first.
 static bool is_ours(const struct work *work, uint32_t block)
 {
@@ -205,6 +216,21 @@ static bool is_our_data(const struct work *work, uint32_t block)
 
 // --- operations ----------------------------------------------------------------------------------
 
+// Some of the first object's metadata blocks, ready to be changed.
+static uint32_t load_children(struct work *work, uint32_t *children, uint32_t count_max)
+{
+    uint32_t first = work->sim->lock_count, count = 0;
+    uint32_t wanted = (uint32_t)sim_random(work->sim, count_max + 1);
+    for (uint32_t block = first; block < work->sim->block_count && count < wanted; block++) {
+        if (!is_our_metadata(work, block))
+            continue;
+        if (!load(work, block))
+            return count;
+        children[count++] = block;
+    }
+    return count;
+}
+
 static bool take_for_space(struct work *work)
 {
     uint32_t object = some_object(work);
@@ -217,36 +243,32 @@ static bool take_for_space(struct work *work)
 static void operation_update(struct work *work)
 {
     uint32_t first = some_object(work), second = some_object(work);
+    uint32_t children[CHANGES_MAX - 2];
     bool is_pair = second > first && sim_random(work->sim, 2) == 0;
     if (!take(work, first, MODE_EXCLUSIVE) || !load(work, first))
         return;
     if (is_pair && (!take(work, second, MODE_EXCLUSIVE) || !load(work, second)))
         return;
-    uint32_t child = find_in_pool(work, is_our_metadata);
-    if (child != UINT32_MAX && !load(work, child))
-        return;
-    if (!begin(work, 3))
+    uint32_t child_count = load_children(work, children, CHANGES_MAX - 2);
+    if (work->life->is_dead || !begin(work, 2 + child_count))
         return;
     change_root(work, first);
     if (is_pair)
         change_root(work, second);
-    if (child != UINT32_MAX)
-        change(work, child, first);
+    for (uint32_t i = 0; i < child_count; i++)
+        change(work, children[i], first);
     if (wants_abort(work))
         abort_handle(work);
     else
         end_handle(work);
 }
 
-static void operation_allocate_metadata(struct work *work)
+static void allocate_metadata(struct work *work, uint32_t block)
 {
-    if (!take_for_space(work))
-        return;
-    uint32_t block = find_in_pool(work, is_allocatable);
-    struct cached_block *cached = &work->life->cache[block == UINT32_MAX ? 0 : block];
-    if (block == UINT32_MAX || !is_reusable(work, cached, block) || !begin(work, 3))
-        return;
+    struct cached_block *cached = &work->life->cache[block];
     uint32_t object = work->locks[0];
+    if (!is_reusable(work, cached, block) || !begin(work, 3))
+        return;
     memset(cached->bytes, 0, sizeof(*cached->bytes));
     journal_block_init(&cached->block, sim_address(work->sim, block), sim_lock_name(object),
                        (uint8_t *)cached->bytes);
@@ -274,7 +296,7 @@ static int write_data(struct work *work, uint32_t block, uint64_t serial)
     return result;
 }
 
-static void link_data(struct work *work, uint32_t block)
+static void allocate_data(struct work *work, uint32_t block)
 {
     uint32_t object = work->locks[0];
     if (!begin(work, 2))
@@ -288,15 +310,6 @@ static void link_data(struct work *work, uint32_t block)
     plan(work, block, (struct block_truth){KIND_DATA, object, work->serial});
     journal_transaction_needs_data_flush(work->handle);
     end_handle(work);
-}
-
-static void operation_allocate_data(struct work *work)
-{
-    if (!take_for_space(work))
-        return;
-    uint32_t block = find_in_pool(work, is_allocatable);
-    if (block != UINT32_MAX)
-        link_data(work, block);
 }
 
 // Space that a transaction frees, until the journal says that it may be used.
@@ -342,23 +355,34 @@ static void free_block(struct work *work, uint32_t block)
         return;
     }
     plan(work, block, (struct block_truth){.kind = KIND_FREE});
+    work->sim->last_freed = block;
     reserve_until_durable(work, block);
     end_handle(work);
     cached->is_loaded = false;
 }
 
-static void operation_free(struct work *work)
+static void free_some(struct work *work, uint32_t block)
 {
-    if (!take_for_space(work))
-        return;
-    uint32_t block = find_in_pool(work, is_ours);
-    if (block == UINT32_MAX)
-        return;
-    if (work->sim->truth[block].kind == KIND_METADATA && sim_random(work->sim, 2) == 0 &&
-        !load(work, block))
+    bool is_metadata = work->sim->truth[block].kind == KIND_METADATA;
+    if (is_metadata && sim_random(work->sim, 4) != 0 && !load(work, block))
         return;
     if (begin(work, 3))
         free_block(work, block);
+}
+
+// Allocates or frees a block of an object, as there are any.
+static void operation_space(struct work *work)
+{
+    if (!take_for_space(work))
+        return;
+    uint32_t used = find_in_pool(work, is_ours), free = find_allocatable(work);
+    bool frees = free == UINT32_MAX || (used != UINT32_MAX && sim_random(work->sim, 2) == 0);
+    if (frees && used != UINT32_MAX)
+        free_some(work, used);
+    else if (free != UINT32_MAX && sim_random(work->sim, 2) == 0)
+        allocate_metadata(work, free);
+    else if (free != UINT32_MAX)
+        allocate_data(work, free);
 }
 
 static void operation_read(struct work *work)
@@ -379,6 +403,8 @@ static void operation_read(struct work *work)
 static void operation_sync(struct work *work)
 {
     struct life *life = work->life;
+    if (sim_random(work->sim, work->sim->sync_one_in) != 0)
+        return;
     uint64_t ended = life->operation_count;
     int result = journal_sync(life->journal);
     if (life->is_dead)
@@ -394,6 +420,8 @@ static void operation_sync(struct work *work)
 static void operation_checkpoint(struct work *work)
 {
     uint64_t ended = work->life->operation_count;
+    if (sim_random(work->sim, work->sim->sync_one_in) != 0)
+        return;
     if (journal_checkpoint(work->life->journal) == 0 && !work->life->is_dead)
         truth_durable_up_to(work->life, ended);
 }
@@ -402,25 +430,14 @@ void operation_run(struct life *life)
 {
     static void (*const operations[])(struct work * work) = {
         operation_update,
-        operation_update,
-        operation_update,
-        operation_update,
-        operation_allocate_data,
-        operation_allocate_data,
-        operation_allocate_data,
-        operation_free,
-        operation_free,
-        operation_free,
-        operation_free,
-        operation_allocate_metadata,
-        operation_allocate_metadata,
-        operation_allocate_metadata,
-        operation_read,
         operation_read,
         operation_sync,
         operation_checkpoint,
     };
     struct work work = {.life = life, .sim = life->sim};
-    operations[sim_random(life->sim, sizeof(operations) / sizeof(operations[0]))](&work);
+    if (sim_random(life->sim, 100) < life->sim->space_percent)
+        operation_space(&work);
+    else
+        operations[sim_random(life->sim, sizeof(operations) / sizeof(operations[0]))](&work);
     let_go(&work);
 }

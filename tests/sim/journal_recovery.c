@@ -201,6 +201,9 @@ void recovery_start(struct sim *sim, uint32_t slot)
 
 void recovery_power_cut(struct sim *sim)
 {
+    if (sim->is_being_cut) // by a write that lands torn
+        return;
+    sim->is_being_cut = true;
     sim_trace(sim, "power cut");
     sim->power_cuts++;
     sim->is_power_off = true;
@@ -210,6 +213,7 @@ void recovery_power_cut(struct sim *sim)
     }
     sim_disk_stop_all(sim->disk);
     sim_disk_power_cut(sim->disk);
+    sim->is_being_cut = false;
     wait_queue_wake_all(sim->world.scheduler, &sim->recovery_done); // a cold start under way
     start(sim, 0, true);
 }
@@ -229,17 +233,35 @@ static struct life *crash_victim(struct sim *sim, const struct block_device *pat
     return count == 0 ? NULL : running[sim_random(sim, count)];
 }
 
+static enum write_region region_of(const struct sim *sim, const struct sim_disk_write *write)
+{
+    uint64_t block = write->offset / BLOCK_BYTES;
+    if (block >= sim_address(sim, 0))
+        return REGION_PLACE;
+    uint64_t in_journal = (block - sim_journal_start(sim, 0)) % sim->journal_block_count;
+    return in_journal < 2 ? REGION_HEADER : REGION_RING; // two copies of the header
+}
+
+static void crash_now(struct sim *sim, const struct crash *crash,
+                      const struct sim_disk_write *write)
+{
+    struct life *victim = crash_victim(sim, write->path);
+    if (crash->kind == CRASH_ALL)
+        recovery_power_cut(sim);
+    else if (victim != NULL)
+        life_crash(victim, "killed");
+}
+
 void recovery_after_write(void *context, const struct sim_disk_write *write)
 {
     struct sim *sim = context;
-    for (uint32_t i = 0; i < sim->crash_count; i++) {
-        const struct crash *crash = &sim->crashes[i];
-        if (crash->at_write != write->number)
-            continue;
-        struct life *victim = crash_victim(sim, write->path);
-        if (crash->kind == CRASH_ALL)
-            recovery_power_cut(sim);
-        else if (victim != NULL)
-            life_crash(victim, "killed");
-    }
+    if (sim->crashes_done == sim->crash_count)
+        return;
+    struct crash *crash = &sim->crashes[sim->crashes_done];
+    if (crash->region != REGION_ANY && crash->region != region_of(sim, write))
+        return;
+    if (--crash->writes_left > 0)
+        return;
+    sim->crashes_done++;
+    crash_now(sim, crash, write);
 }

@@ -54,9 +54,14 @@ struct lock_name sim_lock_name(uint32_t lock)
     return (struct lock_name){.type = 1, .id = lock};
 }
 
+uint64_t sim_journal_start(const struct sim *sim, uint32_t slot)
+{
+    return JOURNALS_START + (uint64_t)slot * sim->journal_block_count;
+}
+
 uint64_t sim_address(const struct sim *sim, uint32_t block)
 {
-    return JOURNALS_START + (uint64_t)sim->node_count * sim->journal_block_count + block;
+    return sim_journal_start(sim, sim->node_count) + block;
 }
 
 struct journal_config sim_journal_config(struct sim *sim, uint32_t slot,
@@ -70,12 +75,12 @@ struct journal_config sim_journal_config(struct sim *sim, uint32_t slot,
         .log = &sim->log,
         .clock = clock,
         .callbacks = &sim->callbacks,
-        .start_block = JOURNALS_START + (uint64_t)slot * sim->journal_block_count,
+        .start_block = sim_journal_start(sim, slot),
         .block_count = sim->journal_block_count,
         .slot = slot,
         .format_id = "simulated",
-        .commit_interval_ns = UINT64_C(2000) * MICROSECOND_NS,
-        .checkpoint_interval_ns = UINT64_C(5000) * MICROSECOND_NS,
+        .commit_interval_ns = sim->commit_interval_ns,
+        .checkpoint_interval_ns = sim->checkpoint_interval_ns,
     };
 }
 
@@ -95,21 +100,36 @@ static struct sim_disk *make_disk(struct sim *sim)
         .has_volatile_cache = sim_random(sim, 8) != 0,
         .latency_ns_min = MICROSECOND_NS,
         .latency_ns_max = (20 + sim_random(sim, 200)) * MICROSECOND_NS,
+        .slow_one_in = sim_random(sim, 2) == 0 ? 0 : 4 + (uint32_t)sim_random(sim, 20),
+        .slow_ns_max = (1000 + sim_random(sim, 5000)) * MICROSECOND_NS,
     };
     return sim_disk_new(&sim->world, &options);
+}
+
+// The first somewhere, the next ones often soon after it, while others recover.
+static struct crash draw_crash(struct sim *sim, bool is_first)
+{
+    static const uint32_t writes_max[REGIONS] = {12, 40, 25, 80};
+    enum write_region region = (enum write_region)sim_random(sim, REGIONS);
+    bool is_soon = !is_first && sim_random(sim, 2) == 0;
+    return (struct crash){
+        .region = region,
+        .writes_left = 1 + sim_random(sim, is_soon ? 4 : writes_max[region]),
+        .kind = (enum crash_kind)sim_random(sim, CRASH_KINDS),
+    };
 }
 
 static void plan_crashes(struct sim *sim, uint64_t cut_at_write)
 {
     if (cut_at_write > 0) {
         sim->crash_count = 1;
-        sim->crashes[0] = (struct crash){cut_at_write, cut_at_write % CRASH_KINDS};
+        sim->crashes[0] =
+            (struct crash){REGION_ANY, cut_at_write, (enum crash_kind)(cut_at_write % CRASH_KINDS)};
         return;
     }
-    sim->crash_count = (uint32_t)sim_random(sim, CRASHES_MAX + 1);
+    sim->crash_count = 1 + (uint32_t)sim_random(sim, CRASHES_MAX);
     for (uint32_t i = 0; i < sim->crash_count; i++)
-        sim->crashes[i] =
-            (struct crash){1 + sim_random(sim, 250), (enum crash_kind)sim_random(sim, CRASH_KINDS)};
+        sim->crashes[i] = draw_crash(sim, i == 0);
 }
 
 static void write_root(struct sim *sim, uint32_t lock)
@@ -141,6 +161,25 @@ static void run_setup(void *argument)
         life_start(sim, slot);
 }
 
+static void draw_shape(struct sim *sim)
+{
+    static const uint32_t sync_one_in[] = {1, 4, 30};
+    static const uint64_t think_ns_max[] = {1000, 10000, 50000};
+    sim->node_count = sim_random(sim, 4) == 0 ? 1 : 2 + (uint32_t)sim_random(sim, NODES_MAX - 1);
+    sim->object_count = 1 + (uint32_t)sim_random(sim, LOCKS_MAX - 1);
+    sim->lock_count = sim->object_count + 1;
+    sim->pool_count = 3 + (uint32_t)sim_random(sim, POOL_MAX - 2);
+    sim->block_count = sim->lock_count + sim->pool_count;
+    sim->journal_block_count = JOURNAL_BLOCKS_MIN + 16 * (uint32_t)sim_random(sim, 3);
+    sim->operations_left = 20 + sim_random(sim, 120);
+    sim->space_percent = 20 + (uint32_t)sim_random(sim, 70);
+    sim->commit_interval_ns = (100 + sim_random(sim, 10000)) * MICROSECOND_NS;
+    sim->checkpoint_interval_ns = (100 + sim_random(sim, 5000)) * MICROSECOND_NS;
+    sim->think_ns_max = think_ns_max[sim_random(sim, 3)];
+    sim->sync_one_in = sync_one_in[sim_random(sim, 3)];
+    sim->has_affinity = sim_random(sim, 2) == 0;
+}
+
 static void init(struct sim *sim, uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler,
                  FILE *trace)
 {
@@ -150,13 +189,7 @@ static void init(struct sim *sim, uint64_t seed, uint64_t cut_at_write, struct s
     sim->callbacks = test_block_callbacks;
     sim->callbacks.failed = journal_failed;
     log_init_null(&sim->log);
-    sim->node_count = 2 + (uint32_t)sim_random(sim, NODES_MAX - 1);
-    sim->object_count = 1 + (uint32_t)sim_random(sim, LOCKS_MAX - 1);
-    sim->lock_count = sim->object_count + 1;
-    sim->pool_count = 4 + (uint32_t)sim_random(sim, POOL_MAX - 3);
-    sim->block_count = sim->lock_count + sim->pool_count;
-    sim->journal_block_count = JOURNAL_BLOCKS_MIN + (uint32_t)sim_random(sim, 64);
-    sim->operations_left = 20 + sim_random(sim, 80);
+    draw_shape(sim);
     TAILQ_INIT(&sim->dead_lives);
     wait_queue_init(&sim->locks_changed);
     wait_queue_init(&sim->recovery_done);
@@ -182,7 +215,7 @@ static void fill_result(const struct sim *sim, uint64_t operations, struct sim_r
     *result = (struct sim_result){
         .operation_count = operations - sim->operations_left,
         .write_count = sim_disk_counts_get(sim->disk).landed_count,
-        .crash_count = sim->crash_count,
+        .crash_count = sim->crashes_done,
         .replay_count = sim->replay_count,
         .interrupted_count = sim->interrupted_count,
         .image_count = sim->image_count,

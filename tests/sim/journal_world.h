@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The journal simulator: two or three nodes with their journals on one mean disk, sharing blocks
+// The journal simulator: one to three nodes with their journals on one mean disk, sharing blocks
 // under locks; one seed is one history. What a file system does to the journal is done here in
 // small:
 //
@@ -36,7 +36,7 @@ enum {
     BLOCKS_MAX = LOCKS_MAX + POOL_MAX,
     WORKERS_MAX = 3,
     CHANGES_MAX = 7, // of one operation: what the smallest journal admits
-    CRASHES_MAX = 3,
+    CRASHES_MAX = 5,
     FAILURE_BYTES = 512,
 };
 
@@ -118,8 +118,13 @@ struct slot {
 
 enum crash_kind { CRASH_NODE, CRASH_ALL, CRASH_KINDS };
 
+// What a write is to: crashes are aimed, for most writes are to the rings.
+enum write_region { REGION_HEADER, REGION_RING, REGION_PLACE, REGION_ANY, REGIONS };
+
+// Comes when so many writes to the region have landed, counted from the crash before.
 struct crash {
-    uint64_t at_write; // of the disk's landed writes
+    enum write_region region;
+    uint64_t writes_left;
     enum crash_kind kind;
 };
 
@@ -134,17 +139,22 @@ struct sim {
     uint64_t operations_left;
     uint64_t next_serial;
     struct block_truth truth[BLOCKS_MAX];
+    uint32_t last_freed; // what is freed is soon used for something else
     struct slot slots[NODES_MAX];
     struct life_list dead_lives; // until their coroutines have unwound
     enum lock_mode modes[LOCKS_MAX][NODES_MAX];
     enum lock_mode wanted[LOCKS_MAX][NODES_MAX];
     uint64_t lock_clocks[LOCKS_MAX]; // as lock messages carry it
     struct wait_queue locks_changed;
-    struct crash crashes[CRASHES_MAX];
-    uint32_t crash_count;
+    uint64_t commit_interval_ns, checkpoint_interval_ns, think_ns_max;
+    uint32_t space_percent;            // operations that allocate or free
+    bool has_affinity;                 // each node mostly works on an object of its own
+    uint32_t sync_one_in;              // of the operations that could be one
+    struct crash crashes[CRASHES_MAX]; // one after the other
+    uint32_t crash_count, crashes_done;
     uint32_t recoveries; // coroutines under way
     uint64_t power_cuts; // so far: recoveries that began before one give up
-    bool is_power_off;
+    bool is_power_off, is_being_cut;
     struct wait_queue recovery_done;
     uint64_t replay_count, interrupted_count, image_count;
     char failure[FAILURE_BYTES]; // empty: none
@@ -170,6 +180,7 @@ void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(p
 uint64_t sim_random(struct sim *sim, uint64_t bound);
 uint32_t sim_allocator_lock(const struct sim *sim);
 struct lock_name sim_lock_name(uint32_t lock);
+uint64_t sim_journal_start(const struct sim *sim, uint32_t slot);
 uint64_t sim_address(const struct sim *sim, uint32_t block);
 struct journal_config sim_journal_config(struct sim *sim, uint32_t slot,
                                          struct block_device *device,

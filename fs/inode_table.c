@@ -69,17 +69,6 @@ void inode_table_free(struct inode_table *table)
     free(table);
 }
 
-bool inode_table_is_drained(const struct inode_table *table)
-{
-    struct open_inode *open, *next;
-    HASH_ITER(by_number, table->by_number, open, next)
-    {
-        if (!pass_is_idle(&open->pass))
-            return false;
-    }
-    return true;
-}
-
 // --- the table ---------------------------------------------------------------------------------
 
 struct open_inode *inode_table_find(struct volume *volume, uint64_t number)

@@ -26,9 +26,6 @@ void inode_table_free(struct inode_table *table);
 void inode_table_set_waker(struct inode_table *table, void (*wake)(void *context), void *context);
 // Core: some pass was drained; wakes those who wait for it.
 void inode_table_drained(struct inode_table *table);
-// Whether no lane has I/O under way. Once the gate has ended it stays so.
-bool inode_table_is_drained(const struct inode_table *table);
-
 // Whether no lane is in the middle of an I/O. Once the gate has ended it stays so: who counts itself
 // afterwards finds the gate shut.
 bool inode_table_is_drained(const struct inode_table *table);

@@ -98,13 +98,14 @@ static int trim_ahead(struct open_inode *open, struct inode *inode)
     return file_blocks_remove(inode, first, end - first);
 }
 
-static int settle_loaded(struct open_inode *open, struct inode *inode)
+// With the lock held EXCLUSIVE if anything is to be changed.
+static int settle_loaded(struct open_inode *open, struct inode *inode, bool changes)
 {
     open->is_unlinked = inode_link_count(inode) == 0;
-    if (open->is_unlinked) {
+    if (open->is_unlinked)
         open_inode_discard(open, 0);
+    if (open->is_unlinked || !changes)
         return 0;
-    }
     int result = open_inode_flush(open, inode);
     return result != 0 ? result : trim_ahead(open, inode);
 }
@@ -130,7 +131,7 @@ static int settle(struct open_inode *open)
     if (result == 0) {
         result = inode_load(&inode, volume, open->number);
         if (result == 0) {
-            result = settle_loaded(open, &inode);
+            result = settle_loaded(open, &inode, changes);
             inode_unload(&inode);
         }
         cluster_lock_release(lock, mode);

@@ -51,3 +51,27 @@ PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lcmap -lssl -lcrypto
+
+# Installation: DESTDIR for packages. mount(8), mkfs(8) and fsck(8) find the programs by these
+# names, also for the type fuse.lunfs that /proc/mounts shows.
+SBINDIR   ?= /usr/sbin
+MANDIR    ?= /usr/share/man
+UNITDIR   ?= /lib/systemd/system
+UDEVDIR   ?= /lib/udev/rules.d
+INSTALL   ?= install
+
+.PHONY: install
+install: all
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(UDEVDIR) \
+	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)/etc/lunfs
+	for program in lunfs lunfsd mount.lunfs mkfs.lunfs fsck.lunfs; do \
+	    $(INSTALL) -m 0755 $(BUILD)/$$program $(DESTDIR)$(SBINDIR) || exit 1; \
+	done
+	for link in mount.fuse.lunfs umount.fuse.lunfs umount.lunfs; do \
+	    ln -sf mount.lunfs $(DESTDIR)$(SBINDIR)/$$link || exit 1; \
+	done
+	ln -sf mkfs.lunfs $(DESTDIR)$(SBINDIR)/mkfs.fuse.lunfs
+	ln -sf fsck.lunfs $(DESTDIR)$(SBINDIR)/fsck.fuse.lunfs
+	$(INSTALL) -m 0644 fs/system/lunfs-volume@.service $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 0644 fs/system/61-lunfs.rules $(DESTDIR)$(UDEVDIR)
+	$(INSTALL) -m 0644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8

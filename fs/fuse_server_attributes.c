@@ -23,9 +23,12 @@ static int run_get_attributes(struct fuse_request *request)
 
 static int run_set_attributes(struct fuse_request *request)
 {
-    return operation_set_attributes(request->server->volume, fuse_request_inode(request),
-                                    &request->in.set.wanted, request->in.set.fields,
-                                    &request->out.attributes);
+    struct attributes *out = &request->out.attributes;
+    int result = operation_set_attributes(request->server->volume, fuse_request_inode(request),
+                                          &request->in.set.wanted, request->in.set.fields, out);
+    if (result == 0 && (request->in.set.fields & SET_MODE) != 0)
+        fuse_handles_note_mode(request->server, out->inode, out->stat.st_mode);
+    return result;
 }
 
 static int run_statfs(struct fuse_request *request)

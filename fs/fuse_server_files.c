@@ -18,19 +18,35 @@
 // one file run side by side. With direct I/O the kernel refuses a shared writable mapping (ENODEV).
 static const uint32_t open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 
+static bool has_set_id(mode_t mode)
+{
+    return (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+}
+
 // --- handles ---------------------------------------------------------------------------------
 
-static struct fuse_handle *handle_new(struct fuse_server *server, uint64_t inode,
+void fuse_handles_note_mode(struct fuse_server *server, uint64_t inode, mode_t mode)
+{
+    struct fuse_handle *handle;
+    LIST_FOREACH (handle, &server->handles, link) {
+        if (handle->inode == inode)
+            atomic_store(&handle->has_set_id, has_set_id(mode));
+    }
+}
+
+// `opened`: the file's attributes at the open.
+static struct fuse_handle *handle_new(struct fuse_server *server, const struct attributes *opened,
                                       struct open_file *file, int flags)
 {
     struct fuse_handle *handle = calloc(1, sizeof(*handle));
     CHECK(handle != NULL);
     *handle = (struct fuse_handle){
         .id = ++server->handle_id_last,
-        .inode = inode,
+        .inode = opened->inode,
         .file = file,
         .pass = open_file_pass(file),
         .flags = flags,
+        .has_set_id = has_set_id(opened->stat.st_mode),
     };
     LIST_INSERT_HEAD(&server->handles, handle, link);
     atomic_fetch_add_explicit(&server->handle_count, 1, memory_order_relaxed);
@@ -64,21 +80,23 @@ static int drop_set_id_bits(struct fuse_request *request)
     int result = operation_get_attributes(volume, fuse_request_inode(request), &now);
     if (result != 0)
         return result;
-    bool has_bits = (now.stat.st_mode & S_ISUID) != 0 ||
-                    (now.stat.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
-    if (!has_bits)
+    if (!has_set_id(now.stat.st_mode))
         return 0;
-    return operation_set_attributes(volume, fuse_request_inode(request), &now, SET_KILL_SUID, &now);
+    result =
+        operation_set_attributes(volume, fuse_request_inode(request), &now, SET_KILL_SUID, &now);
+    if (result == 0)
+        fuse_handles_note_mode(request->server, now.inode, now.stat.st_mode);
+    return result;
 }
 
 // The inode number may have got another file between the kernel's permission check and now. Once
 // the file is open it can no longer be freed, so what is found then stays true.
 static int check_opened(struct fuse_request *request, struct open_file *file)
 {
-    struct attributes now;
+    struct attributes *now = &request->out.attributes;
     int result =
-        operation_get_attributes(request->server->volume, fuse_request_inode(request), &now);
-    if (result == 0 && !fuse_node_is(request->server, request->node, now.generation))
+        operation_get_attributes(request->server->volume, fuse_request_inode(request), now);
+    if (result == 0 && !fuse_node_is(request->server, request->node, now->generation))
         result = -ESTALE;
     if (result == 0 && (request->in.make.flags & O_TRUNC) != 0) {
         struct attributes empty = {.stat = {.st_size = 0}};
@@ -102,7 +120,7 @@ static int run_open(struct fuse_request *request)
         result = check_opened(request, file);
     if (result != 0)
         return result;
-    request->handle = handle_new(request->server, fuse_request_inode(request), file, flags);
+    request->handle = handle_new(request->server, &request->out.attributes, file, flags);
     return 0;
 }
 
@@ -115,7 +133,7 @@ static int run_create(struct fuse_request *request)
                                   flags & ~O_TRUNC, &request->out.attributes, &file);
     if (result != 0)
         return result;
-    request->handle = handle_new(request->server, request->out.attributes.inode, file, flags);
+    request->handle = handle_new(request->server, &request->out.attributes, file, flags);
     return 0;
 }
 

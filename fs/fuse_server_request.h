@@ -34,6 +34,9 @@ struct fuse_handle {
     struct pass *pass; // NULL: all data goes through the core
     int flags;         // open(2)'s
     bool took_locks;   // core: locks may have to be dropped at its release
+    // The file is set-user-id or set-group-id: a write by others than root must drop that, which
+    // is the core's. As of the open, and of what this mount changed since.
+    _Atomic bool has_set_id;
 };
 
 // One row a kind of request; see the tables in fuse_server_*.c.
@@ -202,6 +205,8 @@ int fuse_reply_request_count(struct fuse_request *request);
 struct lane *fuse_server_lane(struct fuse_server *server);
 // Core, in a coroutine: ends a handle, whether the kernel asked or the mount is gone.
 int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle);
+// Core: a file's mode is `mode` now; its handles here take note of set-id bits.
+void fuse_handles_note_mode(struct fuse_server *server, uint64_t inode, mode_t mode);
 // Core: makes all that wait for range locks give up.
 void fuse_server_cancel_locks(struct fuse_server *server);
 // Whether no range lock request is in the hands of the range locks.

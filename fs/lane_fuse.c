@@ -28,11 +28,16 @@ static void handle_read(fuse_req_t fuse, fuse_ino_t node, size_t length, off_t o
         fuse_files_forward_read(fuse, node, (uint64_t)offset, length, info);
 }
 
-// The core places an append behind the size that it finds under the lock, and makes durable what
-// was opened O_SYNC. The flags are those of now, as fcntl(F_SETFL) or RWF_DSYNC left them.
-static bool is_plain(const struct fuse_file_info *info)
+// The core places an append behind the size that it finds under the lock, makes durable what was
+// opened O_SYNC, and drops set-id bits. The flags are those of now, as fcntl(F_SETFL) or RWF_DSYNC
+// left them.
+static bool is_plain(fuse_req_t fuse, const struct fuse_file_info *info)
 {
-    return (info->flags & (O_APPEND | O_DSYNC)) == 0;
+    const struct fuse_handle *handle = fuse_handle_of(info);
+    if ((info->flags & (O_APPEND | O_DSYNC)) != 0)
+        return false;
+    return fuse_req_ctx(fuse)->uid == 0 ||
+           !atomic_load_explicit(&handle->has_set_id, memory_order_relaxed);
 }
 
 static void handle_write(fuse_req_t fuse, fuse_ino_t node, const char *data, size_t length,
@@ -41,7 +46,7 @@ static void handle_write(fuse_req_t fuse, fuse_ino_t node, const char *data, siz
     struct fuse_handle *handle = fuse_handle_of(info);
     struct lane *lane = fuse_server_lane(fuse_server_of(fuse));
     ssize_t result;
-    if (handle->pass == NULL || lane == NULL || !is_plain(info) ||
+    if (handle->pass == NULL || lane == NULL || !is_plain(fuse, info) ||
         !lane_write(lane, handle->pass, (uint64_t)offset, data, length, &result))
         fuse_files_forward_write(fuse, node, (uint64_t)offset, data, length, info);
     else if (result < 0)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // lunfsd: one mounted volume on one node.
 //
-//     lunfsd [-f] [-o OPTIONS] DEVICE DIRECTORY
+//     lunfsd [-f] [-o OPTIONS] DEVICE|UUID=|LABEL= DIRECTORY
 //
 // Checks what can be checked before anything is forked, takes the volume's run lock, goes to the
 // background (-f: stays), and becomes the guard, which forks the worker. Without -f it returns when
 // the mount is live or has failed, with the exit codes of mount(8).
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ enum { LEAVE_PATIENCE_MS = 30000 };
 struct invocation {
     struct mount_options options;
     bool foreground;
+    const char *what, *where; // as given
     char *device, *directory; // absolute
     struct geometry geometry;
 };
@@ -53,7 +55,7 @@ static int fail(int exit_code, const char *format, ...)
 
 static int usage(void)
 {
-    fputs("usage: lunfsd [-f] [-o OPTIONS] DEVICE DIRECTORY\n"
+    fputs("usage: lunfsd [-f] [-o OPTIONS] DEVICE|UUID=UUID|LABEL=LABEL DIRECTORY\n"
           "Serves the lunfs volume on DEVICE at DIRECTORY; usually started by mount -t lunfs.\n"
           "  -f  stay in the foreground, log to standard error\n"
           "Options: see mount.lunfs(8).\n",
@@ -85,20 +87,32 @@ static int parse(int argc, char **argv, struct invocation *invocation)
         return usage();
     if (!mount_options_verify(&invocation->options, &why))
         return fail(MOUNT_EXIT_USAGE, "%s", why.bytes);
-    invocation->device = absolute_path(argv[optind]);
+    invocation->what = argv[optind];
+    invocation->where = argv[optind + 1];
+    return MOUNT_EXIT_OK;
+}
+
+static int resolve(struct invocation *invocation)
+{
+    char device[PATH_MAX];
+    TEXT(why, 512);
+    if (geteuid() != 0)
+        return fail(MOUNT_EXIT_USAGE, "only root can mount a lunfs volume");
+    if (!volume_find(invocation->what, device, &why))
+        return fail(MOUNT_EXIT_FAILURE, "%s", why.bytes);
+    invocation->device = absolute_path(device);
     if (invocation->device == NULL)
-        return fail(MOUNT_EXIT_FAILURE, "%s: %s", argv[optind], strerror(errno));
-    invocation->directory = realpath(argv[optind + 1], NULL);
+        return fail(MOUNT_EXIT_FAILURE, "%s: %s", device, strerror(errno));
+    invocation->directory = realpath(invocation->where, NULL);
     if (invocation->directory == NULL)
-        return fail(MOUNT_EXIT_FAILURE, "%s: %s", argv[optind + 1], strerror(errno));
+        return fail(MOUNT_EXIT_FAILURE, "%s: %s%s", invocation->where, strerror(errno),
+                    errno == ENOTCONN ? " (a dead mount: unmount it first)" : "");
     return MOUNT_EXIT_OK;
 }
 
 static int check(struct invocation *invocation)
 {
     struct stat found;
-    if (geteuid() != 0)
-        return fail(MOUNT_EXIT_USAGE, "only root can mount a lunfs volume");
     if (stat(invocation->directory, &found) != 0)
         return fail(MOUNT_EXIT_FAILURE, "%s: %s", invocation->directory, strerror(errno));
     if (!S_ISDIR(found.st_mode))
@@ -223,6 +237,8 @@ int main(int argc, char **argv)
 {
     struct invocation invocation = {0};
     int exit_code = parse(argc, argv, &invocation);
+    if (exit_code == MOUNT_EXIT_OK)
+        exit_code = resolve(&invocation);
     if (exit_code == MOUNT_EXIT_OK)
         exit_code = check(&invocation);
     if (exit_code == MOUNT_EXIT_OK) {

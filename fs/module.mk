@@ -47,10 +47,15 @@ fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_i
                        fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \
                        fs/operation_xattr.c fs/reaper.c fs/transaction.c
 
-PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lcmap -lssl -lcrypto
+
+lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_fence.c fs/tool_image.c fs/tool_info.c \
+                   fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \
+                   fs/tool_stat.c fs/tool_target.c
+lunfs_LIBRARIES := frontend format base
+lunfs_LDLIBS    := -ljson-c
 
 # Installation: DESTDIR for packages. mount(8), mkfs(8) and fsck(8) find the programs by these
 # names, also for the type fuse.lunfs that /proc/mounts shows.

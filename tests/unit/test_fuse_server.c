@@ -90,6 +90,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(world.directory));
     snprintf(world.mount, sizeof(world.mount), "%s/m", world.directory);
     snprintf(world.lun, sizeof(world.lun), "%s/lun", world.directory);
+    assert_int_equal(chmod(world.directory, 0755), 0);
     assert_int_equal(mkdir(world.mount, 0755), 0);
     world.backing = open(world.lun, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(world.backing >= 0);
@@ -279,6 +280,28 @@ static void test_revoked_pass_goes_to_core(void **state)
     run_client(read_without_pass);
     assert_int_equal(world.counters.lane_reads, 0);
     assert_int_equal(world.counters.core_reads, 1);
+}
+
+static void write_as_nobody(void)
+{
+    char bytes[512] = {0};
+    struct stat found;
+    int fd = open("lun", O_RDWR);
+    EXPECT(fchmod(fd, 04666) == 0);
+    EXPECT(pwrite(fd, bytes, 512, 0) == 512); // root may
+    EXPECT(fstat(fd, &found) == 0 && (found.st_mode & S_ISUID) != 0);
+    EXPECT(setuid(65534) == 0);
+    EXPECT(pwrite(fd, bytes, 512, 0) == 512);
+    EXPECT(fstat(fd, &found) == 0 && (found.st_mode & S_ISUID) == 0);
+    EXPECT(pwrite(fd, bytes, 512, 0) == 512); // nothing to drop any more: a lane's again
+}
+
+static void test_write_drops_set_id(void **state)
+{
+    (void)state;
+    run_client(write_as_nobody);
+    assert_int_equal(world.counters.core_writes, 1);
+    assert_int_equal(world.counters.lane_writes, 2);
 }
 
 // --- names, attributes, directories --------------------------------------------------------------
@@ -617,6 +640,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lane_serves_mapped_data, setup, teardown),
         cmocka_unit_test_setup_teardown(test_core_gets_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revoked_pass_goes_to_core, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_drops_set_id, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directory, setup, teardown),

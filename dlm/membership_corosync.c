@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Three connections: the workers' group, the guards' group (to hear what guards say) and quorum.
-// If one is lost all are dropped, and all are made anew.
+// Three connections to corosync: the workers' group, the guards' group, quorum. They stand and fall
+// together: when one is lost all are closed, the machine is told, and all are tried again.
 #include "dlm/membership_corosync.h"
 
 #include <corosync/cpg.h>
@@ -10,78 +10,85 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "dlm/corosync_guards.h"
+#include "dlm/membership_guard_message.h"
 #include "fs/base/check.h"
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 
-#define MS ((uint64_t)1000 * 1000)
+#define RETRY_BUSY_NS    ((uint64_t)5000000)   // corosync answered TRY_AGAIN
+#define RETRY_CONNECT_NS ((uint64_t)500000000) // corosync is gone
 
-enum { RETRY_MS = 20, RECONNECT_MS = 500 };
+enum { OPEN_TRIES = 500, OPEN_TRY_NS = 20000000 };
 
 struct outgoing {
-    STAILQ_ENTRY(outgoing) link;
+    TAILQ_ENTRY(outgoing) link;
     size_t length;
     uint8_t bytes[];
 };
 
-struct corosync {
-    struct corosync_open_config config;
-    cpg_handle_t workers, guards;
-    quorum_handle_t quorum;
-    struct environment_watch *workers_watch, *guards_watch, *quorum_watch;
-    struct environment_timer retry;     // of what corosync could not take
-    struct environment_timer reconnect; // after it was lost
-    STAILQ_HEAD(outgoing_list, outgoing) outgoing;
-    struct membership_process self;
-    bool is_connected;
-    bool is_leaving; // after what is queued
-    bool was_lost;   // noticed inside of a callback; dropped after it
+struct connection {
+    struct corosync *corosync;
+    struct environment_watch *watch;
+    bool is_open;
+    bool is_joined; // groups only
 };
 
-// --- callbacks of corosync -> events -------------------------------------------------------------
+struct corosync {
+    struct corosync_open_config config;
+    struct membership_process self;
+    struct connection workers, guards, quorum;
+    cpg_handle_t workers_handle, guards_handle;
+    quorum_handle_t quorum_handle;
+    struct environment_timer timer;
+    TAILQ_HEAD(outgoings, outgoing) outgoing;
+    bool is_connected;
+    bool is_leaving; // cpg_leave when the queue is empty
+    bool has_failed; // noticed inside a callback's dispatch
+    bool is_closed;
+    uint32_t busy;
+};
 
-static void say(struct corosync *corosync, const struct membership_event *event)
-{
-    corosync->config.event(corosync->config.context, event);
-}
+static void lose(struct corosync *self);
 
-static struct corosync *of_cpg(cpg_handle_t cpg)
+// --- callbacks -------------------------------------------------------------------------------
+
+static struct corosync *corosync_of(cpg_handle_t handle)
 {
     void *context = NULL;
-    CHECK(cpg_context_get(cpg, &context) == CS_OK);
+    CHECK(cpg_context_get(handle, &context) == CS_OK);
     return context;
 }
 
-static void worker_said(cpg_handle_t cpg, const struct cpg_name *group, uint32_t node_id,
-                        uint32_t pid, void *bytes, size_t length)
+static void tell(struct corosync *self, const struct membership_event *event)
+{
+    if (!self->is_closed)
+        self->config.event(self->config.context, event);
+}
+
+static void delivered(cpg_handle_t handle, const struct cpg_name *group, uint32_t node_id,
+                      uint32_t pid, void *bytes, size_t length)
 {
     (void)group;
     struct membership_event event = {
         .type = MEMBERSHIP_EVENT_DELIVERED,
-        .delivered = {.from = {node_id, pid}, .bytes = bytes, .length = length},
-    };
-    say(of_cpg(cpg), &event);
+        .delivered = {.from = {node_id, pid}, .bytes = bytes, .length = length}};
+    tell(corosync_of(handle), &event);
 }
 
 static enum membership_left_reason left_reason(uint32_t reason)
 {
-    switch (reason) {
-    case CPG_REASON_LEAVE:
+    if (reason == CPG_REASON_LEAVE)
         return MEMBERSHIP_LEFT_LEAVE;
-    case CPG_REASON_PROCDOWN:
-        return MEMBERSHIP_LEFT_PROCESS;
-    default:
-        return MEMBERSHIP_LEFT_DOWN;
-    }
+    return reason == CPG_REASON_PROCDOWN ? MEMBERSHIP_LEFT_PROCESS : MEMBERSHIP_LEFT_DOWN;
 }
 
-static void workers_changed(cpg_handle_t cpg, const struct cpg_name *group,
-                            const struct cpg_address *members, size_t member_count,
-                            const struct cpg_address *left, size_t left_count,
-                            const struct cpg_address *joined, size_t joined_count)
+static void group_changed(cpg_handle_t handle, const struct cpg_name *group,
+                          const struct cpg_address *members, size_t member_count,
+                          const struct cpg_address *left, size_t left_count,
+                          const struct cpg_address *joined, size_t joined_count)
 {
     struct membership_process processes[CPG_MEMBERS_MAX];
     struct membership_left gone[CPG_MEMBERS_MAX];
@@ -90,328 +97,402 @@ static void workers_changed(cpg_handle_t cpg, const struct cpg_name *group,
     for (size_t i = 0; i < member_count; i++)
         processes[i] = (struct membership_process){members[i].nodeid, members[i].pid};
     for (size_t i = 0; i < left_count; i++)
-        gone[i] = (struct membership_left){.process = {left[i].nodeid, left[i].pid},
-                                           .reason = left_reason(left[i].reason)};
-    struct membership_event event = {
-        .type = MEMBERSHIP_EVENT_GROUP,
-        .group = {.members = processes,
-                  .member_count = (uint32_t)member_count,
-                  .left = gone,
-                  .left_count = (uint32_t)left_count},
-    };
-    say(of_cpg(cpg), &event);
+        gone[i] =
+            (struct membership_left){{left[i].nodeid, left[i].pid}, left_reason(left[i].reason)};
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_GROUP,
+                                     .group = {.members = processes,
+                                               .member_count = (uint32_t)member_count,
+                                               .left = gone,
+                                               .left_count = (uint32_t)left_count}};
+    tell(corosync_of(handle), &event);
 }
 
-static void ring_changed(cpg_handle_t cpg, struct cpg_ring_id ring, uint32_t member_count,
-                         const uint32_t *members)
+static void ring_changed(cpg_handle_t handle, struct cpg_ring_id ring, uint32_t count,
+                         const uint32_t *nodes)
 {
-    (void)member_count, (void)members;
-    struct membership_event event = {
-        .type = MEMBERSHIP_EVENT_RING,
-        .ring = {.node_id = ring.nodeid, .sequence = ring.seq},
-    };
-    say(of_cpg(cpg), &event);
+    (void)count, (void)nodes;
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_RING,
+                                     .ring = {ring.nodeid, ring.seq}};
+    tell(corosync_of(handle), &event);
 }
 
-static void guard_said(cpg_handle_t cpg, const struct cpg_name *group, uint32_t node_id,
-                       uint32_t pid, void *bytes, size_t length)
+static void guard_delivered(cpg_handle_t handle, const struct cpg_name *group, uint32_t node_id,
+                            uint32_t pid, void *bytes, size_t length)
 {
-    struct guard_drained_wire wire;
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_DRAINED};
     (void)group, (void)pid;
-    if (length != sizeof(wire))
+    if (guard_drained_decode(bytes, length, &event.drained.node, &event.drained.ring) != 0)
         return;
-    memcpy(&wire, bytes, sizeof(wire));
-    if (le32_get(wire.magic) != GUARD_DRAINED_MAGIC || le32_get(wire.version) != 1)
-        return;
-    struct membership_event event = {
-        .type = MEMBERSHIP_EVENT_DRAINED,
-        .drained = {.node = {.node_id = node_id,
-                             .slot = le32_get(wire.slot),
-                             .incarnation = le64_get(wire.incarnation)},
-                    .ring = {.node_id = le32_get(wire.ring_node_id),
-                             .sequence = le64_get(wire.ring_sequence)}},
-    };
-    say(of_cpg(cpg), &event);
+    event.drained.node.node_id = node_id; // as corosync says, whatever the message does
+    tell(corosync_of(handle), &event);
 }
 
-static void guards_changed(cpg_handle_t cpg, const struct cpg_name *group,
+static void guards_changed(cpg_handle_t handle, const struct cpg_name *group,
                            const struct cpg_address *members, size_t member_count,
                            const struct cpg_address *left, size_t left_count,
                            const struct cpg_address *joined, size_t joined_count)
 {
-    (void)cpg, (void)group, (void)members, (void)member_count, (void)left, (void)left_count;
-    (void)joined, (void)joined_count;
+    (void)handle, (void)group, (void)members, (void)member_count;
+    (void)left, (void)left_count, (void)joined, (void)joined_count;
 }
 
-static void quorum_changed(quorum_handle_t quorum, uint32_t is_quorate, struct quorum_ring_id ring,
-                           uint32_t member_count, const uint32_t *members)
+static void quorum_changed(quorum_handle_t handle, uint32_t quorate, struct quorum_ring_id ring,
+                           uint32_t count, const uint32_t *nodes)
 {
     const void *context = NULL;
-    (void)member_count, (void)members;
-    CHECK(quorum_context_get(quorum, &context) == CS_OK);
+    (void)count, (void)nodes;
+    CHECK(quorum_context_get(handle, &context) == CS_OK);
     struct membership_event event = {
         .type = MEMBERSHIP_EVENT_QUORUM,
-        .quorum = {.ring = {.node_id = ring.nodeid, .sequence = ring.seq},
-                   .is_quorate = is_quorate != 0},
-    };
-    say((struct corosync *)context, &event);
+        .quorum = {.ring = {ring.nodeid, ring.seq}, .is_quorate = quorate != 0}};
+    tell((struct corosync *)context, &event);
 }
 
-static void nodes_changed(quorum_handle_t quorum, struct quorum_ring_id ring, uint32_t member_count,
-                          const uint32_t *members, uint32_t joined_count, const uint32_t *joined,
+static void nodes_changed(quorum_handle_t handle, struct quorum_ring_id ring, uint32_t count,
+                          const uint32_t *nodes, uint32_t joined_count, const uint32_t *joined,
                           uint32_t left_count, const uint32_t *left)
 {
-    (void)quorum, (void)ring, (void)member_count, (void)members, (void)joined_count;
-    (void)joined, (void)left_count, (void)left;
+    (void)handle, (void)ring, (void)count, (void)nodes;
+    (void)joined_count, (void)joined, (void)left_count, (void)left;
 }
 
-// --- connections -----------------------------------------------------------------------------
+// --- dispatch --------------------------------------------------------------------------------
 
-static void drop(struct corosync *corosync)
+static cs_error_t dispatch_one(struct connection *connection)
 {
-    struct environment_watch **watches[] = {&corosync->workers_watch, &corosync->guards_watch,
-                                            &corosync->quorum_watch};
-    for (size_t i = 0; i < 3; i++) {
-        if (*watches[i] != NULL)
-            environment_event_unwatch(*watches[i]);
-        *watches[i] = NULL;
-    }
-    if (corosync->workers != 0)
-        cpg_finalize(corosync->workers);
-    if (corosync->guards != 0)
-        cpg_finalize(corosync->guards);
-    if (corosync->quorum != 0)
-        quorum_finalize(corosync->quorum);
-    corosync->workers = corosync->guards = 0;
-    corosync->quorum = 0;
-    corosync->is_connected = false;
-    environment_timer_disarm(corosync->config.environment, &corosync->retry);
-    struct outgoing *outgoing;
-    while ((outgoing = STAILQ_FIRST(&corosync->outgoing)) != NULL) {
-        STAILQ_REMOVE_HEAD(&corosync->outgoing, link);
-        free(outgoing);
-    }
+    struct corosync *self = connection->corosync;
+    if (connection == &self->quorum)
+        return quorum_dispatch(self->quorum_handle, CS_DISPATCH_ONE_NONBLOCKING);
+    return cpg_dispatch(connection == &self->workers ? self->workers_handle : self->guards_handle,
+                        CS_DISPATCH_ONE_NONBLOCKING);
 }
 
-static void lost(struct corosync *corosync)
+static void destroy_if_closed(struct corosync *self)
 {
-    if (!corosync->is_connected)
-        return;
-    drop(corosync);
-    log_error(corosync->config.log, ERROR_COROSYNC, "the connection to corosync is lost");
-    environment_timer_arm(corosync->config.environment, &corosync->reconnect,
-                          environment_boot_ns(corosync->config.environment) + RECONNECT_MS * MS);
-    struct membership_event event = {.type = MEMBERSHIP_EVENT_LOST};
-    say(corosync, &event);
+    if (self->busy == 0 && self->is_closed)
+        free(self);
 }
 
-static void dispatch(struct corosync *corosync, cs_error_t error)
+static void connection_ready(void *argument, unsigned what)
 {
-    if ((error != CS_OK && error != CS_ERR_TRY_AGAIN) || corosync->was_lost) {
-        corosync->was_lost = false;
-        lost(corosync);
-    }
-}
-
-static void workers_ready(void *argument, unsigned what)
-{
-    struct corosync *corosync = argument;
+    struct connection *connection = argument;
+    struct corosync *self = connection->corosync;
+    cs_error_t result = CS_OK;
     (void)what;
-    dispatch(corosync, cpg_dispatch(corosync->workers, CS_DISPATCH_ALL));
+    self->busy++;
+    while (result == CS_OK && !self->is_closed && connection->is_open)
+        result = dispatch_one(connection);
+    if (result != CS_OK && result != CS_ERR_TRY_AGAIN && !self->is_closed)
+        lose(self);
+    self->busy--;
+    destroy_if_closed(self);
 }
 
-static void guards_ready(void *argument, unsigned what)
+// --- connecting ------------------------------------------------------------------------------
+
+static void watch(struct corosync *self, struct connection *connection, int fd)
 {
-    struct corosync *corosync = argument;
-    (void)what;
-    dispatch(corosync, cpg_dispatch(corosync->guards, CS_DISPATCH_ALL));
+    connection->corosync = self;
+    connection->is_open = true;
+    connection->watch = environment_event_watch_fd(
+        self->config.environment, fd, ENVIRONMENT_READABLE, connection_ready, connection);
 }
 
-static void quorum_ready(void *argument, unsigned what)
+static cs_error_t open_group(struct corosync *self, struct connection *connection,
+                             cpg_handle_t *handle, cpg_model_v1_data_t *model)
 {
-    struct corosync *corosync = argument;
-    (void)what;
-    dispatch(corosync, quorum_dispatch(corosync->quorum, CS_DISPATCH_ALL));
+    int fd = -1;
+    cs_error_t result = cpg_model_initialize(handle, CPG_MODEL_V1, (cpg_model_data_t *)model, self);
+    if (result != CS_OK)
+        return result;
+    result = cpg_fd_get(*handle, &fd);
+    if (result != CS_OK) {
+        cpg_finalize(*handle);
+        return result;
+    }
+    watch(self, connection, fd);
+    return CS_OK;
 }
 
-static bool open_group(struct corosync *corosync, bool is_guards, cpg_handle_t *cpg)
+static cs_error_t open_workers(struct corosync *self)
+{
+    cpg_model_v1_data_t model = {.model = CPG_MODEL_V1,
+                                 .cpg_deliver_fn = delivered,
+                                 .cpg_confchg_fn = group_changed,
+                                 .cpg_totem_confchg_fn = ring_changed,
+                                 .flags = CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF};
+    return open_group(self, &self->workers, &self->workers_handle, &model);
+}
+
+static cs_error_t open_guards(struct corosync *self)
 {
     cpg_model_v1_data_t model = {
-        .model = CPG_MODEL_V1,
-        .cpg_deliver_fn = is_guards ? guard_said : worker_said,
-        .cpg_confchg_fn = is_guards ? guards_changed : workers_changed,
-        .cpg_totem_confchg_fn = is_guards ? NULL : ring_changed,
-        .flags = is_guards ? 0 : CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF,
-    };
-    struct cpg_name group;
-    corosync_group_name(&group, corosync->config.format_id, is_guards);
-    if (cpg_model_initialize(cpg, CPG_MODEL_V1, (cpg_model_data_t *)&model, corosync) != CS_OK) {
-        *cpg = 0;
-        return false;
+        .model = CPG_MODEL_V1, .cpg_deliver_fn = guard_delivered, .cpg_confchg_fn = guards_changed};
+    return open_group(self, &self->guards, &self->guards_handle, &model);
+}
+
+static cs_error_t open_quorum(struct corosync *self)
+{
+    quorum_model_v1_data_t model = {.model = QUORUM_MODEL_V1,
+                                    .quorum_notify_fn = quorum_changed,
+                                    .nodelist_notify_fn = nodes_changed};
+    uint32_t type = QUORUM_FREE;
+    int fd = -1;
+    cs_error_t result = quorum_model_initialize(&self->quorum_handle, QUORUM_MODEL_V1,
+                                                (quorum_model_data_t *)&model, &type, self);
+    if (result != CS_OK)
+        return result;
+    if (type != QUORUM_SET) {
+        log_error(self->config.log, ERROR_COROSYNC, "corosync has no quorum provider");
+        result = CS_ERR_NOT_SUPPORTED;
     }
-    return cpg_join(*cpg, &group) == CS_OK;
-}
-
-static bool open_quorum(struct corosync *corosync)
-{
-    quorum_model_v1_data_t model = {
-        .model = QUORUM_MODEL_V1,
-        .quorum_notify_fn = quorum_changed,
-        .nodelist_notify_fn = nodes_changed,
-    };
-    uint32_t type;
-    if (quorum_model_initialize(&corosync->quorum, QUORUM_MODEL_V1, (quorum_model_data_t *)&model,
-                                &type, corosync) != CS_OK) {
-        corosync->quorum = 0;
-        return false;
+    if (result == CS_OK)
+        result = quorum_fd_get(self->quorum_handle, &fd);
+    if (result == CS_OK)
+        result = quorum_trackstart(self->quorum_handle, CS_TRACK_CHANGES);
+    if (result != CS_OK) {
+        quorum_finalize(self->quorum_handle);
+        return result;
     }
-    return type == QUORUM_SET &&
-           quorum_trackstart(corosync->quorum, CS_TRACK_CHANGES | CS_TRACK_CURRENT) == CS_OK;
+    watch(self, &self->quorum, fd);
+    return CS_OK;
 }
 
-static struct environment_watch *watch(struct corosync *corosync, int fd,
-                                       void (*ready)(void *, unsigned))
+static cs_error_t join_group(struct corosync *self, struct connection *connection,
+                             cpg_handle_t handle, bool is_guards)
 {
-    return environment_event_watch_fd(corosync->config.environment, fd, ENVIRONMENT_READABLE, ready,
-                                      corosync);
+    struct cpg_name name = corosync_group_name(self->config.format_id, is_guards);
+    if (connection->is_joined)
+        return CS_OK;
+    cs_error_t result = cpg_join(handle, &name);
+    connection->is_joined = result == CS_OK;
+    return result;
 }
 
-static bool open_all(struct corosync *corosync)
+// One step further each time; CS_ERR_TRY_AGAIN: call again in a moment.
+static cs_error_t connect_some(struct corosync *self)
 {
-    int workers_fd, guards_fd, quorum_fd;
-    unsigned node_id;
-    bool is_open = open_quorum(corosync) && open_group(corosync, true, &corosync->guards) &&
-                   open_group(corosync, false, &corosync->workers) &&
-                   cpg_fd_get(corosync->workers, &workers_fd) == CS_OK &&
-                   cpg_fd_get(corosync->guards, &guards_fd) == CS_OK &&
-                   quorum_fd_get(corosync->quorum, &quorum_fd) == CS_OK &&
-                   cpg_local_get(corosync->workers, &node_id) == CS_OK;
-    if (!is_open) {
-        drop(corosync);
-        return false;
-    }
-    corosync->self = (struct membership_process){node_id, (uint32_t)getpid()};
-    corosync->workers_watch = watch(corosync, workers_fd, workers_ready);
-    corosync->guards_watch = watch(corosync, guards_fd, guards_ready);
-    corosync->quorum_watch = watch(corosync, quorum_fd, quorum_ready);
-    corosync->is_connected = true;
-    return true;
+    unsigned node_id = 0;
+    cs_error_t result = CS_OK;
+    if (!self->quorum.is_open)
+        result = open_quorum(self);
+    if (result == CS_OK && !self->workers.is_open)
+        result = open_workers(self);
+    if (result == CS_OK && !self->guards.is_open)
+        result = open_guards(self);
+    if (result == CS_OK)
+        result = cpg_local_get(self->workers_handle, &node_id);
+    if (result == CS_OK)
+        result = join_group(self, &self->guards, self->guards_handle, true);
+    if (result == CS_OK)
+        result = join_group(self, &self->workers, self->workers_handle, false);
+    if (result == CS_OK)
+        self->self = (struct membership_process){node_id, (uint32_t)getpid()};
+    return result;
 }
 
-static void reconnect(struct environment_timer *timer)
+static void close_connection(struct connection *connection)
 {
-    struct corosync *corosync =
-        (struct corosync *)(void *)((char *)timer - offsetof(struct corosync, reconnect));
-    if (!open_all(corosync)) {
-        environment_timer_arm(corosync->config.environment, timer,
-                              environment_boot_ns(corosync->config.environment) +
-                                  RECONNECT_MS * MS);
+    struct corosync *self = connection->corosync;
+    if (!connection->is_open)
         return;
-    }
-    log_notice(corosync->config.log, "connected to corosync again");
-    struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
-    say(corosync, &event);
+    environment_event_unwatch(connection->watch);
+    if (connection == &self->quorum)
+        quorum_finalize(self->quorum_handle);
+    else
+        cpg_finalize(connection == &self->workers ? self->workers_handle : self->guards_handle);
+    connection->is_open = connection->is_joined = false;
 }
 
-// --- multicasts ------------------------------------------------------------------------------
-
-static void leave_if_due(struct corosync *corosync)
+static void close_all(struct corosync *self)
 {
-    if (!corosync->is_leaving || !STAILQ_EMPTY(&corosync->outgoing) || corosync->workers == 0)
-        return;
-    struct cpg_name group;
-    corosync_group_name(&group, corosync->config.format_id, false);
-    cpg_leave(corosync->workers, &group);
+    close_connection(&self->workers);
+    close_connection(&self->guards);
+    close_connection(&self->quorum);
 }
 
-// Corosync's flow control answers TRY_AGAIN: then later, in order.
-static void send_queued(struct corosync *corosync)
+static void forget_outgoing(struct corosync *self)
 {
     struct outgoing *outgoing;
-    while ((outgoing = STAILQ_FIRST(&corosync->outgoing)) != NULL) {
-        struct iovec part = {outgoing->bytes, outgoing->length};
-        cs_error_t error = cpg_mcast_joined(corosync->workers, CPG_TYPE_AGREED, &part, 1);
-        if (error == CS_ERR_TRY_AGAIN) {
-            environment_timer_arm(corosync->config.environment, &corosync->retry,
-                                  environment_boot_ns(corosync->config.environment) +
-                                      RETRY_MS * MS);
-            return;
-        }
-        if (error != CS_OK) { // the descriptor will say so; not from inside a callback
-            corosync->was_lost = true;
-            return;
-        }
-        STAILQ_REMOVE_HEAD(&corosync->outgoing, link);
+    while ((outgoing = TAILQ_FIRST(&self->outgoing)) != NULL) {
+        TAILQ_REMOVE(&self->outgoing, outgoing, link);
         free(outgoing);
     }
-    leave_if_due(corosync);
 }
 
-static void retry(struct environment_timer *timer)
+static void arm(struct corosync *self, uint64_t in_ns)
 {
-    struct corosync *corosync =
-        (struct corosync *)(void *)((char *)timer - offsetof(struct corosync, retry));
-    send_queued(corosync);
-    if (corosync->was_lost) {
-        corosync->was_lost = false;
-        lost(corosync);
-    }
+    environment_timer_arm(self->config.environment, &self->timer,
+                          environment_boot_ns(self->config.environment) + in_ns);
 }
 
-void corosync_multicast(struct corosync *corosync, const uint8_t *bytes, size_t length)
+static void lose(struct corosync *self)
 {
-    if (!corosync->is_connected)
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_LOST};
+    bool was_connected = self->is_connected;
+    self->is_connected = false;
+    close_all(self);
+    forget_outgoing(self);
+    arm(self, RETRY_CONNECT_NS);
+    if (!was_connected)
         return;
-    bool was_empty = STAILQ_EMPTY(&corosync->outgoing);
+    log_error(self->config.log, ERROR_COROSYNC, "the connection to corosync is lost");
+    tell(self, &event);
+}
+
+static void reconnect(struct corosync *self)
+{
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
+    cs_error_t result = connect_some(self);
+    if (result == CS_ERR_TRY_AGAIN) {
+        arm(self, RETRY_BUSY_NS);
+        return;
+    }
+    if (result != CS_OK) {
+        close_all(self);
+        arm(self, RETRY_CONNECT_NS);
+        return;
+    }
+    self->is_connected = true;
+    log_notice(self->config.log, "corosync is back");
+    tell(self, &event);
+}
+
+// --- multicast -------------------------------------------------------------------------------
+
+static cs_error_t multicast(struct corosync *self, const struct outgoing *outgoing)
+{
+    struct iovec vector = {.iov_base = (void *)outgoing->bytes, .iov_len = outgoing->length};
+    return cpg_mcast_joined(self->workers_handle, CPG_TYPE_AGREED, &vector, 1);
+}
+
+static void leave_now(struct corosync *self)
+{
+    struct cpg_name name = corosync_group_name(self->config.format_id, false);
+    if (cpg_leave(self->workers_handle, &name) == CS_ERR_TRY_AGAIN)
+        arm(self, RETRY_BUSY_NS);
+    else
+        self->is_leaving = false;
+}
+
+static void send_waiting(struct corosync *self)
+{
+    struct outgoing *outgoing;
+    while ((outgoing = TAILQ_FIRST(&self->outgoing)) != NULL) {
+        cs_error_t result = multicast(self, outgoing);
+        if (result == CS_ERR_TRY_AGAIN) {
+            arm(self, RETRY_BUSY_NS);
+            return;
+        }
+        if (result != CS_OK) {
+            lose(self);
+            return;
+        }
+        TAILQ_REMOVE(&self->outgoing, outgoing, link);
+        free(outgoing);
+    }
+    if (self->is_leaving)
+        leave_now(self);
+}
+
+static void timer_fired(struct environment_timer *timer)
+{
+    struct corosync *self =
+        (struct corosync *)(void *)((char *)timer - offsetof(struct corosync, timer));
+    self->busy++;
+    if (self->is_connected)
+        send_waiting(self);
+    else
+        reconnect(self);
+    self->busy--;
+    destroy_if_closed(self);
+}
+
+// Never from inside the caller's step: a lost connection is told by the timer's turn.
+void corosync_multicast(struct corosync *self, const uint8_t *bytes, size_t length)
+{
     struct outgoing *outgoing = malloc(sizeof(*outgoing) + length);
     CHECK(outgoing != NULL);
+    if (!self->is_connected) {
+        free(outgoing);
+        return;
+    }
     outgoing->length = length;
     memcpy(outgoing->bytes, bytes, length);
-    STAILQ_INSERT_TAIL(&corosync->outgoing, outgoing, link);
-    if (was_empty)
-        send_queued(corosync);
+    bool is_first = TAILQ_EMPTY(&self->outgoing);
+    if (is_first && multicast(self, outgoing) == CS_OK) {
+        free(outgoing);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&self->outgoing, outgoing, link);
+    if (is_first)
+        arm(self, RETRY_BUSY_NS);
 }
 
-// --- life ------------------------------------------------------------------------------------
+void corosync_leave(struct corosync *self)
+{
+    if (!self->is_connected)
+        return;
+    self->is_leaving = true;
+    arm(self, 0);
+}
+
+// --- open and close --------------------------------------------------------------------------
 
 int corosync_open(const struct corosync_open_config *config, struct corosync **out)
 {
-    struct corosync *corosync = calloc(1, sizeof(*corosync));
-    CHECK(corosync != NULL);
-    corosync->config = *config;
-    corosync->retry.fire = retry;
-    corosync->reconnect.fire = reconnect;
-    STAILQ_INIT(&corosync->outgoing);
-    if (!open_all(corosync)) {
-        log_error(config->log, ERROR_COROSYNC,
-                  "%s: is it running, with quorum configured (provider: corosync_votequorum)?",
-                  error_text(-ERROR_COROSYNC));
-        free(corosync);
+    struct corosync *self = calloc(1, sizeof(*self));
+    const struct timespec pause = {.tv_nsec = OPEN_TRY_NS};
+    CHECK(self != NULL);
+    self->config = *config;
+    self->timer.fire = timer_fired;
+    TAILQ_INIT(&self->outgoing);
+    self->workers.corosync = self->guards.corosync = self->quorum.corosync = self;
+    cs_error_t result = connect_some(self);
+    for (int i = 0; i < OPEN_TRIES && result == CS_ERR_TRY_AGAIN; i++) {
+        nanosleep(&pause, NULL);
+        result = connect_some(self);
+    }
+    if (result != CS_OK) {
+        log_error(config->log, ERROR_COROSYNC, "corosync does not let this node in (error %d)",
+                  (int)result);
+        close_all(self);
+        free(self);
         return -ERROR_COROSYNC;
     }
-    *out = corosync;
+    self->is_connected = true;
+    *out = self;
     return 0;
 }
 
-void corosync_close(struct corosync *corosync)
+// A last chance for what corosync could not take at once: the group must hear that we leave.
+static void drain(struct corosync *self)
 {
-    environment_timer_disarm(corosync->config.environment, &corosync->reconnect);
-    drop(corosync); // closing the connection leaves the group
-    free(corosync);
+    const struct timespec pause = {.tv_nsec = OPEN_TRY_NS};
+    for (int i = 0; i < 50 && self->is_connected; i++) {
+        send_waiting(self);
+        if (TAILQ_EMPTY(&self->outgoing) && !self->is_leaving)
+            return;
+        nanosleep(&pause, NULL);
+    }
 }
 
-void corosync_leave(struct corosync *corosync)
+void corosync_close(struct corosync *self)
 {
-    corosync->is_leaving = true;
-    leave_if_due(corosync);
+    self->is_closed = true;
+    drain(self);
+    environment_timer_disarm(self->config.environment, &self->timer);
+    close_all(self);
+    forget_outgoing(self);
+    destroy_if_closed(self);
 }
 
-bool corosync_is_connected(const struct corosync *corosync)
+bool corosync_is_connected(const struct corosync *self)
 {
-    return corosync->is_connected;
+    return self->is_connected;
 }
 
-struct membership_process corosync_self(const struct corosync *corosync)
+struct membership_process corosync_self(const struct corosync *self)
 {
-    return corosync->self;
+    return self->self;
 }

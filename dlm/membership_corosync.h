@@ -27,7 +27,7 @@ struct corosync_config {
     bool is_two_node;
     bool has_wait_for_all;
     uint32_t token_ms;
-    size_t key_bytes; // 0: corosync's links are not encrypted
+    size_t key_bytes;
     uint8_t key[COROSYNC_KEY_BYTES_MAX];
 };
 

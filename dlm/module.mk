@@ -7,7 +7,7 @@ dlm_PURE  := dlm/mode.c dlm/message.c dlm/session.c dlm/core.c dlm/core_client.c
 dlm_SHELL :=
 
 # Membership, leases, fencing, transport. Whoever uses the heartbeat's thread, corosync or the mesh
-# links -levent_core, -lcpg -lquorum -lcmap, -lssl -lcrypto; and libformat for the blocks.
+# links -levent_core, -lcpg -lquorum -lvotequorum -lcmap, -lssl -lcrypto; and libformat for the blocks.
 dlm_PURE  += dlm/lease.c dlm/heartbeat_block.c dlm/heartbeat_machine.c dlm/membership.c \
              dlm/membership_facts.c dlm/membership_message.c dlm/membership_round.c \
              dlm/membership_state.c dlm/membership_text.c

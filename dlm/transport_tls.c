@@ -2,217 +2,361 @@
 #include "dlm/transport_tls.h"
 
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "dlm/transport.h"
 #include "fs/base/check.h"
+#include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 
-enum { IDENTITY_BYTES = 32 };
+enum { OUTPUT_BYTES = 262144, READ_BYTES_MIN = 16384, REASON_BYTES = 160 };
 
-struct transport_tls {
-    SSL_CTX *context;
-    uint8_t key[TRANSPORT_KEY_BYTES];
-    char identity[IDENTITY_BYTES]; // "lunfs NODE_ID"
-    transport_tls_knows *knows;
-    void *knows_context;
+struct tls_context {
+    SSL_CTX *ssl;
+    uint8_t key[TLS_KEY_BYTES];
+    char identity[TLS_IDENTITY_BYTES_MAX];
+    tls_identity_is_known *is_known;
+    void *context;
 };
 
-struct transport_tls_stream {
+struct tls_stream {
+    struct environment *environment;
+    struct environment_watch *watch;
     SSL *ssl;
-    struct transport_tls *tls;
-    uint32_t peer;
-    bool wants_write;
+    int fd;
+    unsigned interest;
+    bool is_client;
+    bool is_open;
+    bool is_closed;
+    bool read_wants_write; // TLS itself has something to say before it can go on
+    uint32_t busy;         // callbacks on the stack
+    struct tls_stream_callbacks callbacks;
+    void *context;
+    uint8_t *input;
+    size_t input_length, input_capacity;
+    uint8_t *output;
+    size_t output_begin, output_end;
 };
 
-void transport_key_derive(uint8_t key[TRANSPORT_KEY_BYTES], const uint8_t *authkey,
-                          size_t authkey_bytes, const uint8_t format_id[16])
-{
-    static char digest[] = "SHA256", info[] = "lunfs lock transport 1";
-    OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)authkey, authkey_bytes),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)format_id, 16),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof(info) - 1),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
-    CHECK(kdf != NULL && context != NULL);
-    CHECK(EVP_KDF_derive(context, key, TRANSPORT_KEY_BYTES, parameters) == 1);
-    EVP_KDF_CTX_free(context);
-    EVP_KDF_free(kdf);
-}
+// --- the key ---------------------------------------------------------------------------------
 
-// --- the pre-shared key ------------------------------------------------------------------------
+static const uint8_t cipher_id[] = {0x13, 0x01}; // TLS_AES_128_GCM_SHA256: its hash is the key's
 
-// The key in the form in which OpenSSL wants external ones: a session that never was.
-static SSL_SESSION *session_of_key(SSL *ssl, const struct transport_tls *tls)
+static SSL_SESSION *key_session(struct tls_context *tls, SSL *ssl)
 {
-    static const unsigned char aes_128_gcm_sha256[] = {0x13, 0x01};
+    const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, cipher_id);
     SSL_SESSION *session = SSL_SESSION_new();
-    const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, aes_128_gcm_sha256);
-    bool is_made = session != NULL && cipher != NULL &&
-                   SSL_SESSION_set1_master_key(session, tls->key, sizeof(tls->key)) == 1 &&
-                   SSL_SESSION_set_cipher(session, cipher) == 1 &&
-                   SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1;
-    if (is_made)
+    if (cipher != NULL && session != NULL && SSL_SESSION_set_cipher(session, cipher) == 1 &&
+        SSL_SESSION_set1_master_key(session, tls->key, sizeof(tls->key)) == 1 &&
+        SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1)
         return session;
     SSL_SESSION_free(session);
     return NULL;
 }
 
-static struct transport_tls_stream *stream_of(SSL *ssl)
+static struct tls_context *context_of(SSL *ssl)
 {
-    return SSL_get_app_data(ssl);
+    return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 }
 
-static int use_key(SSL *ssl, const EVP_MD *digest, const unsigned char **identity,
-                   size_t *identity_bytes, SSL_SESSION **session)
+static int offer_key(SSL *ssl, const EVP_MD *digest, const unsigned char **identity,
+                     size_t *identity_length, SSL_SESSION **session)
 {
-    const struct transport_tls *tls = stream_of(ssl)->tls;
-    (void)digest;
-    *session = session_of_key(ssl, tls);
+    struct tls_context *tls = context_of(ssl);
+    *session = NULL;
+    if (digest != NULL && EVP_MD_get_type(digest) != NID_sha256)
+        return 1; // the peer chose a cipher that our key is not for: no key
     *identity = (const unsigned char *)tls->identity;
-    *identity_bytes = strlen(tls->identity);
+    *identity_length = strlen(tls->identity);
+    *session = key_session(tls, ssl);
     return *session != NULL;
 }
 
-// An identity that is not in the node list gets no key: the handshake then fails.
-static int find_key(SSL *ssl, const unsigned char *identity, size_t identity_bytes,
+static int find_key(SSL *ssl, const unsigned char *identity, size_t identity_length,
                     SSL_SESSION **session)
 {
-    struct transport_tls_stream *stream = stream_of(ssl);
-    char text[IDENTITY_BYTES] = "";
-    uint32_t node_id;
-    char rest;
+    struct tls_context *tls = context_of(ssl);
+    char text[TLS_IDENTITY_BYTES_MAX] = "";
     *session = NULL;
-    if (identity_bytes >= sizeof(text))
+    if (identity_length >= sizeof(text))
+        return 1; // nobody we know
+    memcpy(text, identity, identity_length);
+    if (!tls->is_known(tls->context, text))
         return 1;
-    memcpy(text, identity, identity_bytes);
-    if (sscanf(text, "lunfs %u%c", &node_id, &rest) != 1 ||
-        !stream->tls->knows(stream->tls->knows_context, node_id))
-        return 1;
-    stream->peer = node_id;
-    *session = session_of_key(ssl, stream->tls);
+    *session = key_session(tls, ssl);
     return *session != NULL;
 }
 
-// --- settings --------------------------------------------------------------------------------
-
-struct transport_tls *transport_tls_new(const uint8_t *key, size_t key_bytes, uint32_t node_id,
-                                        transport_tls_knows *knows, void *context)
+struct tls_context *tls_context_new(const uint8_t key[TLS_KEY_BYTES], const char *identity,
+                                    tls_identity_is_known *is_known, void *context)
 {
-    struct transport_tls *tls = calloc(1, sizeof(*tls));
-    CHECK(tls != NULL && key_bytes == sizeof(tls->key));
+    struct tls_context *tls = calloc(1, sizeof(*tls));
+    CHECK(tls != NULL && strlen(identity) < sizeof(tls->identity));
     memcpy(tls->key, key, sizeof(tls->key));
-    snprintf(tls->identity, sizeof(tls->identity), "lunfs %u", node_id);
-    tls->knows = knows;
-    tls->knows_context = context;
-    tls->context = SSL_CTX_new(TLS_method());
-    CHECK(tls->context != NULL);
-    CHECK(SSL_CTX_set_min_proto_version(tls->context, TLS1_3_VERSION) == 1);
-    CHECK(SSL_CTX_set_ciphersuites(tls->context, "TLS_AES_128_GCM_SHA256") == 1);
-    SSL_CTX_set_options(tls->context, SSL_OP_NO_TICKET);
-    SSL_CTX_set_num_tickets(tls->context, 0);
-    SSL_CTX_set_session_cache_mode(tls->context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(tls->context,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_psk_use_session_callback(tls->context, use_key);
-    SSL_CTX_set_psk_find_session_callback(tls->context, find_key);
+    snprintf(tls->identity, sizeof(tls->identity), "%s", identity);
+    tls->is_known = is_known;
+    tls->context = context;
+    tls->ssl = SSL_CTX_new(TLS_method());
+    CHECK(tls->ssl != NULL);
+    SSL_CTX_set_app_data(tls->ssl, tls);
+    CHECK(SSL_CTX_set_min_proto_version(tls->ssl, TLS1_3_VERSION) == 1);
+    CHECK(SSL_CTX_set_ciphersuites(tls->ssl, "TLS_AES_128_GCM_SHA256") == 1);
+    SSL_CTX_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL); // there is no certificate we would trust
+    SSL_CTX_set_session_cache_mode(tls->ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(tls->ssl, 0);
+    SSL_CTX_set_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_psk_use_session_callback(tls->ssl, offer_key);
+    SSL_CTX_set_psk_find_session_callback(tls->ssl, find_key);
     return tls;
 }
 
-void transport_tls_free(struct transport_tls *tls)
+void tls_context_free(struct tls_context *tls)
 {
-    SSL_CTX_free(tls->context);
-    explicit_bzero(tls->key, sizeof(tls->key));
+    SSL_CTX_free(tls->ssl);
+    OPENSSL_cleanse(tls->key, sizeof(tls->key));
     free(tls);
 }
 
-// --- streams ---------------------------------------------------------------------------------
+// --- closing ---------------------------------------------------------------------------------
 
-struct transport_tls_stream *transport_tls_stream_new(struct transport_tls *tls, int socket,
-                                                      bool is_client)
-{
-    struct transport_tls_stream *stream = calloc(1, sizeof(*stream));
-    SSL *ssl = SSL_new(tls->context);
-    if (stream == NULL || ssl == NULL || SSL_set_fd(ssl, socket) != 1) {
-        SSL_free(ssl);
-        free(stream);
-        return NULL;
-    }
-    stream->ssl = ssl;
-    stream->tls = tls;
-    SSL_set_app_data(ssl, stream);
-    if (is_client)
-        SSL_set_connect_state(ssl);
-    else
-        SSL_set_accept_state(ssl);
-    return stream;
-}
-
-void transport_tls_stream_free(struct transport_tls_stream *stream)
+static void stream_free(struct tls_stream *stream)
 {
     SSL_free(stream->ssl);
+    free(stream->input);
+    free(stream->output);
     free(stream);
 }
 
-// True if the call may be repeated when the socket is ready. A failed one leaves OpenSSL's error
-// queue empty: it is per thread, and the next stream would read it as its own.
-static bool may_repeat(struct transport_tls_stream *stream, int result)
+void tls_stream_close(struct tls_stream *stream)
 {
-    int reason = SSL_get_error(stream->ssl, result);
+    if (stream == NULL || stream->is_closed)
+        return;
+    stream->is_closed = true;
+    environment_event_unwatch(stream->watch);
+    close(stream->fd);
+    if (stream->busy == 0)
+        stream_free(stream);
+}
+
+static void stream_enter(struct tls_stream *stream)
+{
+    stream->busy++;
+}
+
+// False when the stream is closed: it may be gone.
+static bool stream_leave(struct tls_stream *stream)
+{
+    bool is_closed = stream->is_closed;
+    if (--stream->busy == 0 && is_closed)
+        stream_free(stream);
+    return !is_closed;
+}
+
+static void fail(struct tls_stream *stream, int error, const char *reason)
+{
+    if (stream->is_closed)
+        return;
+    stream_enter(stream);
+    tls_stream_close(stream);
+    stream->callbacks.closed(stream->context, error, reason);
+    stream_leave(stream);
+}
+
+static void fail_ssl(struct tls_stream *stream, int result)
+{
+    int what = SSL_get_error(stream->ssl, result);
+    int system_error = errno;
+    unsigned long code = ERR_get_error();
+    char reason[REASON_BYTES] = "the connection was closed";
+    int error = -ECONNRESET;
+    if (what == SSL_ERROR_SSL && code != 0) {
+        const char *text = ERR_reason_error_string(code);
+        snprintf(reason, sizeof(reason), "TLS: %s", text != NULL ? text : "unknown error");
+        error = stream->is_open ? -EPROTO : -ERROR_PEER_HANDSHAKE;
+    } else if (what == SSL_ERROR_SYSCALL && system_error != 0) {
+        snprintf(reason, sizeof(reason), "%s", strerror(system_error));
+        error = -system_error;
+    }
     ERR_clear_error();
-    stream->wants_write = reason == SSL_ERROR_WANT_WRITE;
-    return reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE;
+    fail(stream, error, reason);
 }
 
-// A node without the key could still offer certificates: only a PSK counts.
-static bool used_key(const struct transport_tls_stream *stream)
+// --- moving bytes ----------------------------------------------------------------------------
+
+static bool is_waiting(struct tls_stream *stream, int result, bool *wants_write)
 {
-    return SSL_session_reused(stream->ssl) == 1;
+    int what = SSL_get_error(stream->ssl, result);
+    *wants_write = what == SSL_ERROR_WANT_WRITE;
+    return what == SSL_ERROR_WANT_READ || what == SSL_ERROR_WANT_WRITE;
 }
 
-int transport_tls_handshake(struct transport_tls_stream *stream)
+static void update_interest(struct tls_stream *stream, bool wants_write)
 {
+    unsigned interest = ENVIRONMENT_READABLE | (wants_write ? ENVIRONMENT_WRITABLE : 0u);
+    if (stream->is_closed || interest == stream->interest)
+        return;
+    stream->interest = interest;
+    environment_event_watch_change(stream->watch, interest);
+}
+
+size_t tls_stream_room(const struct tls_stream *stream)
+{
+    return OUTPUT_BYTES - (stream->output_end - stream->output_begin);
+}
+
+size_t tls_stream_write(struct tls_stream *stream, const void *bytes, size_t length)
+{
+    size_t room = tls_stream_room(stream);
+    if (length > room)
+        length = room;
+    if (stream->output_end + length > OUTPUT_BYTES) {
+        memmove(stream->output, stream->output + stream->output_begin,
+                stream->output_end - stream->output_begin);
+        stream->output_end -= stream->output_begin;
+        stream->output_begin = 0;
+    }
+    memcpy(stream->output + stream->output_end, bytes, length);
+    stream->output_end += length;
+    return length;
+}
+
+void tls_stream_flush(struct tls_stream *stream)
+{
+    bool wants_write = false;
+    if (!stream->is_open || stream->is_closed)
+        return;
+    while (stream->output_begin < stream->output_end) {
+        ERR_clear_error();
+        errno = 0;
+        int result = SSL_write(stream->ssl, stream->output + stream->output_begin,
+                               (int)(stream->output_end - stream->output_begin));
+        if (result > 0) {
+            stream->output_begin += (size_t)result;
+            continue;
+        }
+        if (is_waiting(stream, result, &wants_write))
+            break;
+        fail_ssl(stream, result);
+        return;
+    }
+    if (stream->output_begin == stream->output_end)
+        stream->output_begin = stream->output_end = 0;
+    update_interest(stream, wants_write || stream->read_wants_write);
+}
+
+// Gives the owner what has come; false when the stream is closed.
+static bool hand_on(struct tls_stream *stream)
+{
+    size_t taken = stream->callbacks.received(stream->context, stream->input, stream->input_length);
+    if (stream->is_closed)
+        return false;
+    CHECK(taken <= stream->input_length);
+    stream->input_length -= taken;
+    memmove(stream->input, stream->input + taken, stream->input_length);
+    return true;
+}
+
+static void read_some(struct tls_stream *stream)
+{
+    for (;;) {
+        size_t room = stream->input_capacity - stream->input_length;
+        if (room == 0) {
+            fail(stream, -ERROR_MESSAGE_LENGTH, "the peer sent more than one frame may hold");
+            return;
+        }
+        ERR_clear_error();
+        errno = 0;
+        int result = SSL_read(stream->ssl, stream->input + stream->input_length, (int)room);
+        if (result > 0) {
+            stream->input_length += (size_t)result;
+            if (!hand_on(stream))
+                return;
+            continue;
+        }
+        if (is_waiting(stream, result, &stream->read_wants_write)) {
+            bool has_output = stream->output_begin < stream->output_end;
+            update_interest(stream, stream->read_wants_write || has_output);
+            return;
+        }
+        fail_ssl(stream, result);
+        return;
+    }
+}
+
+static void shake_hands(struct tls_stream *stream)
+{
+    bool wants_write = false;
+    ERR_clear_error();
+    errno = 0;
     int result = SSL_do_handshake(stream->ssl);
-    if (result == 1)
-        return used_key(stream) ? 0 : -ERROR_PEER_HANDSHAKE;
-    return may_repeat(stream, result) ? -EAGAIN : -ERROR_PEER_HANDSHAKE;
+    if (result != 1) {
+        if (is_waiting(stream, result, &wants_write))
+            update_interest(stream, wants_write);
+        else
+            fail_ssl(stream, result);
+        return;
+    }
+    if (!SSL_session_reused(stream->ssl)) { // the key was not used
+        fail(stream, -ERROR_PEER_HANDSHAKE, "TLS: the peer does not use the key");
+        return;
+    }
+    stream->is_open = true;
+    update_interest(stream, false);
+    stream->callbacks.opened(stream->context);
 }
 
-uint32_t transport_tls_peer(const struct transport_tls_stream *stream)
+static void socket_ready(void *argument, unsigned what)
 {
-    return stream->peer;
+    struct tls_stream *stream = argument;
+    stream_enter(stream);
+    if (!stream->is_open)
+        shake_hands(stream);
+    if (stream->is_open && !stream->is_closed && (what & ENVIRONMENT_WRITABLE)) {
+        tls_stream_flush(stream);
+        if (!stream->is_closed)
+            stream->callbacks.writable(stream->context);
+    }
+    if (stream->is_open && !stream->is_closed)
+        read_some(stream);
+    stream_leave(stream);
 }
 
-ssize_t transport_tls_read(struct transport_tls_stream *stream, void *buffer, size_t size)
+void tls_stream_retarget(struct tls_stream *stream, const struct tls_stream_callbacks *callbacks,
+                         void *context)
 {
-    size_t done = 0;
-    int result = SSL_read_ex(stream->ssl, buffer, size, &done);
-    if (result == 1)
-        return (ssize_t)done;
-    return may_repeat(stream, result) ? -EAGAIN : -EPIPE;
+    stream->callbacks = *callbacks;
+    stream->context = context;
 }
 
-ssize_t transport_tls_write(struct transport_tls_stream *stream, const void *bytes, size_t size)
+struct tls_stream *tls_stream_new(struct environment *environment, struct tls_context *tls, int fd,
+                                  bool is_client, size_t input_bytes_max,
+                                  const struct tls_stream_callbacks *callbacks, void *context)
 {
-    size_t done = 0;
-    int result = SSL_write_ex(stream->ssl, bytes, size, &done);
-    if (result == 1)
-        return (ssize_t)done;
-    return may_repeat(stream, result) ? -EAGAIN : -EPIPE;
-}
-
-bool transport_tls_wants_write(const struct transport_tls_stream *stream)
-{
-    return stream->wants_write;
+    struct tls_stream *stream = calloc(1, sizeof(*stream));
+    CHECK(stream != NULL);
+    *stream = (struct tls_stream){.environment = environment,
+                                  .fd = fd,
+                                  .is_client = is_client,
+                                  .callbacks = *callbacks,
+                                  .context = context,
+                                  .input_capacity = input_bytes_max + READ_BYTES_MIN};
+    stream->input = malloc(stream->input_capacity);
+    stream->output = malloc(OUTPUT_BYTES);
+    stream->ssl = SSL_new(tls->ssl);
+    CHECK(stream->input != NULL && stream->output != NULL && stream->ssl != NULL);
+    CHECK(SSL_set_fd(stream->ssl, fd) == 1);
+    if (is_client)
+        SSL_set_connect_state(stream->ssl);
+    else
+        SSL_set_accept_state(stream->ssl);
+    // A client waits for its connection: the socket becomes writable then.
+    stream->interest = is_client ? ENVIRONMENT_WRITABLE : ENVIRONMENT_READABLE;
+    stream->watch =
+        environment_event_watch_fd(environment, fd, stream->interest, socket_ready, stream);
+    return stream;
 }

@@ -49,7 +49,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_i
 
 lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
-lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lcmap -lssl -lcrypto
+lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
 lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_fence.c fs/tool_image.c fs/tool_info.c \
                    fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \

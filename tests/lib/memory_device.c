@@ -31,6 +31,7 @@ void memory_device_init(struct memory_device *memory, uint64_t bytes, uint64_t s
                    .has_volatile_cache = true,
                    .name = "memory"},
         .failing_offset = UINT64_MAX,
+        .held_offset = UINT64_MAX,
     };
     memory->bytes = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -68,7 +69,9 @@ static int perform(struct memory_device *memory, struct block_request *request)
 
 static bool is_held(const struct memory_device *memory, const struct block_request *request)
 {
-    return memory->writes_are_held && request->operation == BLOCK_WRITE;
+    uint64_t held = memory->held_offset;
+    return request->operation == BLOCK_WRITE && request->offset <= held &&
+           held - request->offset < request->length;
 }
 
 bool memory_device_run(struct memory_device *memory)

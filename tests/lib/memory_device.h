@@ -20,7 +20,7 @@ struct memory_device {
     unsigned queue_length;
     uint64_t read_count, write_count, flush_count;
     uint64_t failing_offset; // reads of it answer -EIO; UINT64_MAX: none
-    bool writes_are_held;    // writes stay in the queue
+    uint64_t held_offset;    // writes to it stay in the queue; UINT64_MAX: none
 };
 
 void memory_device_init(struct memory_device *memory, uint64_t bytes, uint64_t seed);

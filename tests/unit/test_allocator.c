@@ -133,6 +133,8 @@ static uint64_t read_free_node(struct model *model, uint8_t *seen, const uint8_t
             continue;
         }
         assert_int_equal(format_free_decode(&item, &count, &reason), 0);
+        // Neighbours are merged: what stands before is not free, as far as it was read.
+        assert_int_not_equal(seen[item.key.major - 1], USE_FREE);
         mark(model, seen, item.key.major, count, USE_FREE);
         total += count;
     }
@@ -206,6 +208,17 @@ struct operation {
     bool is_aborted;
 };
 
+static int take_data(struct model *model, struct operation *operation,
+                     struct allocator_reservation *space, struct journal_handle *handle)
+{
+    uint64_t alignment = (uint64_t)1 << random_below(&model->random, 6);
+    struct block_run *run = &operation->runs[operation->run_count++];
+    int result = allocator_allocate(space, handle, 0, 1, operation->data_wanted, alignment, run);
+    if (result == 0)
+        model_check_given(model, *run);
+    return result;
+}
+
 static int do_changes(struct model *model, struct operation *operation,
                       struct allocator_reservation *space, struct journal_handle *handle)
 {
@@ -214,6 +227,10 @@ static int do_changes(struct model *model, struct operation *operation,
     for (unsigned i = 0; i < operation->free_count && result == 0; i++)
         result = allocator_free(space, handle, operation->frees[i].start_block,
                                 operation->frees[i].block_count);
+    // Data must leave what was wanted for nodes.
+    bool data_first = operation->data_wanted > 0 && random_one_in(&model->random, 2);
+    if (result == 0 && data_first)
+        result = take_data(model, operation, space, handle);
     for (uint64_t i = 0; i < operation->nodes_wanted && result == 0; i++) {
         struct block_run *run = &operation->runs[operation->run_count++];
         run->block_count = 1;
@@ -221,13 +238,8 @@ static int do_changes(struct model *model, struct operation *operation,
         if (result == 0)
             model_check_given(model, *run);
     }
-    if (result == 0 && operation->data_wanted > 0) {
-        uint64_t alignment = (uint64_t)1 << random_below(&model->random, 6);
-        struct block_run *run = &operation->runs[operation->run_count++];
-        result = allocator_allocate(space, handle, 0, 1, operation->data_wanted, alignment, run);
-        if (result == 0)
-            model_check_given(model, *run);
-    }
+    if (result == 0 && operation->data_wanted > 0 && !data_first)
+        result = take_data(model, operation, space, handle);
     return result;
 }
 
@@ -496,6 +508,85 @@ static void hand_over_leaves_nothing_busy(void **state)
     structure_world_close(&world);
 }
 
+// A node's block is freed while its write-back is slow: the group stays until that has landed (rule
+// 4).
+struct slow {
+    struct model *model;
+    bool is_gone;
+};
+
+static void run_checkpoint(void *argument)
+{
+    struct slow *slow = argument;
+    assert_int_equal(journal_checkpoint(slow->model->world->volume.journal), 0);
+}
+
+static void run_take_lock(void *argument)
+{
+    struct slow *slow = argument;
+    structure_world_take_lock(slow->model->world, lock_name_ag(0));
+    slow->is_gone = true;
+}
+
+static uint64_t make_node(struct model *model)
+{
+    struct operation operation = {.nodes_wanted = 1};
+    assert_int_equal(perform(model, &operation), 0);
+    account(model, &operation, 0);
+    uint64_t block = operation.runs[0].start_block;
+    struct cache_identity identity = {block, 99, BLOCK_TYPE_TREE_NODE, lock_name_inode(99)};
+    struct journal_handle *handle = structure_world_begin(model->world, 1);
+    struct cache_block *made;
+    assert_int_equal(cache_create(model->world->volume.cache, handle, &identity, &made), 0);
+    journal_transaction_end(handle);
+    cache_put(made);
+    return block;
+}
+
+static void free_node(struct model *model, uint64_t block)
+{
+    struct allocator_reservation space;
+    struct journal_handle *handle;
+    allocator_reservation_init(&space, &model->world->volume, 0);
+    assert_true(allocator_want_free(&space, block));
+    assert_int_equal(allocator_reserve(&space), 0);
+    assert_int_equal(allocator_begin(&space, 1, 1, &handle), 0);
+    assert_int_equal(allocator_free_node(&space, handle, block), 0);
+    allocator_end(&space, handle);
+    allocator_release(&space);
+}
+
+static void run_slow_write_back(void *argument)
+{
+    struct slow *slow = argument;
+    struct structure_world *world = slow->model->world;
+    uint64_t block = make_node(slow->model);
+    world->memory.held_offset = block * BLOCK_BYTES;
+    structure_world_start(world, run_checkpoint, slow);
+    environment_sleep(&world->environment, 1000);
+    free_node(slow->model, block);
+    assert_int_equal(journal_sync(world->volume.journal), 0);
+    structure_world_start(world, run_take_lock, slow);
+    environment_sleep(&world->environment, UINT64_C(60000000000));
+    assert_false(slow->is_gone);
+    world->memory.held_offset = UINT64_MAX;
+    environment_sleep(&world->environment, 1000);
+    assert_true(slow->is_gone);
+}
+
+static void hand_over_waits_for_write_back(void **state)
+{
+    (void)state;
+    static struct structure_world world;
+    static struct model model;
+    structure_world_open(&world, &(struct structure_options){.seed = 17});
+    model_init(&model, &world, 17);
+    struct slow slow = {.model = &model};
+    structure_world_run(&world, run_slow_write_back, &slow);
+    model_deinit(&model);
+    structure_world_close(&world);
+}
+
 // --- several at once -----------------------------------------------------------------------------
 
 struct crowd {
@@ -716,6 +807,7 @@ int main(void)
         cmocka_unit_test(frees_on_a_full_volume),
         cmocka_unit_test(busy_space_waits_for_its_commit),
         cmocka_unit_test(hand_over_leaves_nothing_busy),
+        cmocka_unit_test(hand_over_waits_for_write_back),
         cmocka_unit_test(several_at_once),
         cmocka_unit_test(wrong_frees_are_refused),
         cmocka_unit_test(bad_header_is_corruption),

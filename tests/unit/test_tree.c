@@ -331,7 +331,8 @@ static void random_histories(void **state)
         uint16_t area_bytes;
         unsigned value_max;
         unsigned levels_expected;
-    } shapes[] = {{3712, 40, 1}, {1856, 16, 1}, {1856, 1280, 2}, {1400, 1280, 2}, {3712, 300, 2}};
+    } shapes[] = {{3712, 40, 1},   {1856, 16, 1},  {1856, 1280, 2},
+                  {1400, 1280, 2}, {3712, 300, 2}, {1856, 3, 1}};
     unsigned scale = getenv("TREE_SCALE") != NULL ? (unsigned)atoi(getenv("TREE_SCALE")) : 4;
     for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         static struct structure_world world;
@@ -375,6 +376,41 @@ static void sequential_inserts_fill_nodes(void **state)
     static struct structure_world world;
     structure_world_open(&world, &(struct structure_options){0});
     structure_world_run(&world, run_sequential, &world);
+    structure_world_close(&world);
+}
+
+// --- deletes merge nodes -----------------------------------------------------------------------
+
+static void run_thinning(void *argument)
+{
+    static struct subject subject;
+    enum { COUNT = 10000, KEPT = 10 };
+    subject_init(&subject, argument, 3712);
+    uint8_t value[16] = {0};
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            if (pass == 1 && i % KEPT == 0)
+                continue;
+            struct tree_key key = TREE_KEY(ITEM_EXTENT, (uint64_t)i * 7919 % COUNT, 0);
+            struct tree_cost cost = tree_change_cost(&subject.tree, 1);
+            struct journal_handle *handle = structure_world_begin(argument, cost.credits);
+            int result = pass == 0 ? tree_insert(&subject.tree, handle, key, value, sizeof(value))
+                                   : tree_delete(&subject.tree, handle, key);
+            assert_int_equal(result, 0);
+            journal_transaction_end(handle);
+        }
+    }
+    // What is left would fill 10 nodes; two neighbours together are never below three quarters.
+    assert_true(subject.live_nodes <= 10 * 4);
+    cache_put(subject.block);
+}
+
+static void deletes_merge_nodes(void **state)
+{
+    (void)state;
+    static struct structure_world world;
+    structure_world_open(&world, &(struct structure_options){0});
+    structure_world_run(&world, run_thinning, &world);
     structure_world_close(&world);
 }
 
@@ -492,6 +528,49 @@ static void hostile_nodes_give_errors(void **state)
     structure_world_close(&world);
 }
 
+// A node that is its own child would be walked for ever; levels must fall.
+static void run_own_child(void *argument)
+{
+    static struct subject subject;
+    struct structure_world *world = argument;
+    subject_init(&subject, world, 3712);
+    grow(&subject, 200);
+    uint64_t victim = OBJECT_BLOCK + 1;
+    cache_put(subject.block);
+    assert_int_equal(journal_checkpoint(world->volume.journal), 0);
+    cache_drop_lock(world->volume.cache, subject.tree.lock);
+    uint8_t *block = structure_world_block(world, victim);
+    struct tree_node_disk *node = (struct tree_node_disk *)(block + 64);
+    struct tree_slot_disk *slot = (struct tree_slot_disk *)(node + 1);
+    le64_t itself = le64_make(victim);
+    format_node_init(node, BLOCK_BYTES - 64, 1);
+    node->item_count = le16_make(1);
+    node->heap_start = le16_make(BLOCK_BYTES - 64 - 8);
+    slot->key.kind = ITEM_INLINE;
+    slot->offset = node->heap_start;
+    slot->length = le16_make(8);
+    memcpy(block + BLOCK_BYTES - 8, &itself, sizeof(itself));
+    format_block_seal(block, 1);
+    struct cache_identity identity = {OBJECT_BLOCK, OBJECT_BLOCK, BLOCK_TYPE_INODE,
+                                      subject.tree.lock};
+    assert_int_equal(cache_read(world->volume.cache, &identity, &subject.block), 0);
+    subject.tree.root = subject.block;
+    uint8_t value[64];
+    int result = tree_get(&subject.tree, TREE_KEY(ITEM_EXTENT, 0, 0), value, sizeof(value));
+    assert_int_equal(result, -ERROR_CORRUPT_TREE);
+    assert_int_equal(world->log_last_code, ERROR_CORRUPT_TREE);
+    cache_put(subject.block);
+}
+
+static void a_node_is_not_its_own_child(void **state)
+{
+    (void)state;
+    static struct structure_world world;
+    structure_world_open(&world, &(struct structure_options){0});
+    structure_world_run(&world, run_own_child, &world);
+    structure_world_close(&world);
+}
+
 // --- speed -----------------------------------------------------------------------------------
 
 static double now_s(void)
@@ -544,7 +623,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories),
         cmocka_unit_test(sequential_inserts_fill_nodes),
+        cmocka_unit_test(deletes_merge_nodes),
         cmocka_unit_test(hostile_nodes_give_errors),
+        cmocka_unit_test(a_node_is_not_its_own_child),
         cmocka_unit_test(speed),
     };
     return cmocka_run_group_tests_name("tree", tests, NULL, NULL);

@@ -66,9 +66,8 @@ static int spawn_with(const char *command, const struct guard_message *request, 
     snprintf(name_variable, sizeof(name_variable), "LUNFS_NODE_NAME=%s", request->name);
     snprintf(id_variable, sizeof(id_variable), "LUNFS_NODE_ID=%s", id);
     char *arguments[] = {(char *)command, (char *)request->name, id, NULL};
-    char *environment[] = {name_variable, id_variable,
-                           "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                           NULL};
+    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    char *environment[] = {name_variable, id_variable, path, NULL};
     posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP); // killed as a group
     posix_spawnattr_setpgroup(attributes, 0);

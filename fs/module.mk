@@ -47,6 +47,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_i
                        fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \
                        fs/operation_xattr.c fs/reaper.c fs/transaction.c
 
+PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto

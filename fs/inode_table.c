@@ -71,19 +71,19 @@ void inode_table_free(struct inode_table *table)
 
 // --- the table ---------------------------------------------------------------------------------
 
-struct open_inode *inode_table_find(struct volume *volume, uint64_t number)
+struct open_inode *open_inode_find(struct volume *volume, uint64_t number)
 {
     struct open_inode *open;
     HASH_FIND(by_number, volume->inodes->by_number, &number, sizeof(number), open);
     return open;
 }
 
-void inode_table_add(struct inode_table *table, struct open_inode *open)
+void inode_table_enter(struct inode_table *table, struct open_inode *open)
 {
     HASH_ADD(by_number, table->by_number, number, sizeof(open->number), open);
 }
 
-void inode_table_remove(struct inode_table *table, struct open_inode *open)
+void inode_table_leave(struct inode_table *table, struct open_inode *open)
 {
     HASH_DELETE(by_number, table->by_number, open);
 }
@@ -95,7 +95,7 @@ struct reaper *inode_table_reaper(struct volume *volume)
 
 void inode_table_note_change(struct volume *volume, uint64_t number, uint64_t ticket)
 {
-    struct open_inode *open = inode_table_find(volume, number);
+    struct open_inode *open = open_inode_find(volume, number);
     if (open != NULL && open->ticket < ticket)
         open->ticket = ticket;
 }
@@ -167,7 +167,7 @@ static void publish_for_reading(struct open_inode *open)
 
 void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
 {
-    struct open_inode *open = inode_table_find(volume, cluster_lock_name(lock).id);
+    struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);
     if (open == NULL)
         return;
     bool was_published = pass_is_published(&open->pass);
@@ -184,7 +184,7 @@ void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool 
 
 void inode_table_forget(struct volume *volume, struct cluster_lock *lock)
 {
-    struct open_inode *open = inode_table_find(volume, cluster_lock_name(lock).id);
+    struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);
     CHECK(open == NULL || !pass_is_published(&open->pass) || volume_check(volume) != 0);
 }
 

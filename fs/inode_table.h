@@ -26,8 +26,8 @@ void inode_table_free(struct inode_table *table);
 void inode_table_set_waker(struct inode_table *table, void (*wake)(void *context), void *context);
 // Core: some pass was drained; wakes those who wait for it.
 void inode_table_drained(struct inode_table *table);
-// Whether no lane is in the middle of an I/O. Once the gate has ended it stays so: who counts itself
-// afterwards finds the gate shut.
+// Whether no lane is in the middle of an I/O. Once the gate has ended it stays so: who counts
+// itself afterwards finds the gate shut.
 bool inode_table_is_drained(const struct inode_table *table);
 
 // --- the lock table's hooks (lock type LOCK_INODE) ---------------------------------------------
@@ -38,7 +38,7 @@ void inode_table_forget(struct volume *volume, struct cluster_lock *lock);
 // --- for the operations ------------------------------------------------------------------------
 
 // NULL if this node has not opened it.
-struct open_inode *inode_table_find(struct volume *volume, uint64_t number);
+struct open_inode *open_inode_find(struct volume *volume, uint64_t number);
 // The inode was changed in the transaction with this ticket.
 void inode_table_note_change(struct volume *volume, uint64_t number, uint64_t ticket);
 struct reaper *inode_table_reaper(struct volume *volume);

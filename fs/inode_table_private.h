@@ -7,8 +7,8 @@
 struct inode;
 struct open_inode;
 
-void inode_table_add(struct inode_table *table, struct open_inode *open);
-void inode_table_remove(struct inode_table *table, struct open_inode *open);
+void inode_table_enter(struct inode_table *table, struct open_inode *open);
+void inode_table_leave(struct inode_table *table, struct open_inode *open);
 
 // Any thread: a pass was drained.
 void inode_table_wake(struct inode_table *table);

@@ -51,7 +51,7 @@ int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number)
     int result = live_inode_load_dying(inode, volume, number);
     if (result != 0)
         return result;
-    if (inode_link_count(inode) > 0 || inode_table_find(volume, number) != NULL)
+    if (inode_link_count(inode) > 0 || open_inode_find(volume, number) != NULL)
         return 0;
     inode_unload(inode);
     return -ESTALE;

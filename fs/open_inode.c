@@ -52,7 +52,7 @@ struct open_inode *open_inode_new(struct volume *volume, const struct inode *ino
     pass_init(&open->pass, on_drained, volume->inodes);
     written_ranges_init(&open->written);
     block_ranges_init(&open->block_ranges, volume->scheduler);
-    inode_table_add(volume->inodes, open);
+    inode_table_enter(volume->inodes, open);
     return open;
 }
 
@@ -61,7 +61,7 @@ static void destroy(struct open_inode *open)
     struct volume *volume = open->volume;
     uint64_t number = open->number, generation = open->generation;
     bool is_unlinked = open->is_unlinked;
-    inode_table_remove(open->table, open);
+    inode_table_leave(open->table, open);
     pass_deinit(&open->pass);
     written_ranges_deinit(&open->written);
     cluster_lock_release(open->open_lock, LOCK_SHARED);

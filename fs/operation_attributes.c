@@ -12,7 +12,7 @@
 
 void operation_fill_attributes(const struct inode *inode, struct attributes *out)
 {
-    const struct open_inode *open = inode_table_find(inode->volume, inode->number);
+    const struct open_inode *open = open_inode_find(inode->volume, inode->number);
     inode_get_attributes(inode, out);
     if (open != NULL)
         open_inode_overlay(open, out);
@@ -125,7 +125,7 @@ static int check_wanted(const struct inode *inode, const struct attributes *want
 static int set_attributes(struct inode *inode, const struct attributes *wanted, unsigned fields)
 {
     struct attribute_change change = {inode, wanted, fields};
-    struct open_inode *open = inode_table_find(inode->volume, inode->number);
+    struct open_inode *open = open_inode_find(inode->volume, inode->number);
     int result = check_wanted(inode, wanted, fields);
     if (result == 0 && (fields & SET_SIZE) != 0)
         result = file_size_set(inode, open, (uint64_t)wanted->stat.st_size);

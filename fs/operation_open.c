@@ -45,7 +45,7 @@ static int open_held(struct volume *volume, uint64_t number, struct cluster_lock
     int result = live_inode_acquire(&inode, &set, volume, number, LOCK_SHARED);
     if (result != 0)
         return result;
-    *open = inode_table_find(volume, number);
+    *open = open_inode_find(volume, number);
     if (*open != NULL) {
         (*open)->handles++;
     } else {
@@ -81,7 +81,7 @@ int operation_open_inode(struct volume *volume, uint64_t number, struct open_ino
 {
     if (volume_check(volume) != 0)
         return volume_check(volume);
-    *open = inode_table_find(volume, number);
+    *open = open_inode_find(volume, number);
     if (*open == NULL)
         return open_first(volume, number, open);
     (*open)->handles++;

@@ -16,13 +16,13 @@
 static int acquire_flushed(struct inode *inode, struct lock_set *set, struct volume *volume,
                            uint64_t number)
 {
-    struct open_inode *open = inode_table_find(volume, number);
+    struct open_inode *open = open_inode_find(volume, number);
     bool is_dirty = open != NULL && open_inode_is_dirty(open);
     int result =
         live_inode_acquire(inode, set, volume, number, is_dirty ? LOCK_EXCLUSIVE : LOCK_SHARED);
     if (result != 0 || !is_dirty)
         return result;
-    result = open_inode_flush(inode_table_find(volume, number), inode);
+    result = open_inode_flush(open_inode_find(volume, number), inode);
     if (result != 0)
         live_inode_release(inode, set);
     return result;
@@ -44,7 +44,7 @@ static off_t seek_blocks(struct inode *inode, uint64_t offset, uint64_t size, in
 
 static off_t seek_loaded(struct inode *inode, off_t offset, int whence)
 {
-    uint64_t size = open_inode_size(inode_table_find(inode->volume, inode->number), inode);
+    uint64_t size = open_inode_size(open_inode_find(inode->volume, inode->number), inode);
     if ((uint64_t)offset >= size)
         return -ENXIO;
     int is_inline = file_is_inline(inode);

@@ -195,7 +195,7 @@ static struct doomed *take_one(struct reaper *reaper)
     while ((doomed = TAILQ_FIRST(&reaper->queue)) != NULL) {
         TAILQ_REMOVE(&reaper->queue, doomed, link);
         // Whoever closes it here adds it again.
-        if (inode_table_find(volume, doomed->number) != NULL ||
+        if (open_inode_find(volume, doomed->number) != NULL ||
             is_waiting(reaper, doomed->number)) {
             free(doomed);
             continue;

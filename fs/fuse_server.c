@@ -292,3 +292,11 @@ void fuse_server_counters(const struct fuse_server *server, struct fuse_server_c
         out->lane_errors += get(&lane->errors);
     }
 }
+
+void fuse_server_visit_files(const struct fuse_server *server,
+                             void (*visit)(void *context, uint64_t inode, int flags), void *context)
+{
+    const struct fuse_handle *handle;
+    LIST_FOREACH (handle, &server->handles, link)
+        visit(context, handle->inode, handle->flags);
+}

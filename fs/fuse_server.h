@@ -63,3 +63,8 @@ struct fuse_server_counters {
 
 // Any thread.
 void fuse_server_counters(const struct fuse_server *server, struct fuse_server_counters *out);
+
+// Core thread: each open file of the mount.
+void fuse_server_visit_files(const struct fuse_server *server,
+                             void (*visit)(void *context, uint64_t inode, int flags),
+                             void *context);

@@ -74,7 +74,7 @@ uint32_t guard_commands_expire(struct guard_commands *commands, uint64_t now_ms,
             continue;
         if (now_ms >= entry->deadline_ms) {
             log_error(commands->log, 0, "the fence command against %s took too long", entry->name);
-            kill(entry->pid, SIGKILL);
+            kill(-entry->pid, SIGKILL); // a process group of its own
             entry->deadline_ms = UINT64_MAX;
         } else if (entry->deadline_ms - now_ms < wait_ms) {
             wait_ms = (uint32_t)(entry->deadline_ms - now_ms);

@@ -2,6 +2,7 @@
 #include "fs/status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <string.h>
 #include <unistd.h>
@@ -177,8 +178,23 @@ static int handle_nodes(struct status_source *source, struct json_object *argume
 struct lock_list {
     struct json_object *rows;
     size_t count;
-    bool with_cached; // also what is merely cached and not waited for by anybody
+    bool with_cached;      // also what is merely kept and not waited for by anybody
+    uint32_t self_node_id; // known once a lock of this node was seen
 };
+
+// A row, or NULL when there are enough.
+static struct json_object *add_row(struct lock_list *list, const char *type, uint64_t id,
+                                   uint32_t node_id)
+{
+    if (list->count++ >= LOCKS_MAX)
+        return NULL;
+    struct json_object *row = json_object_new_object();
+    status_add_text(row, "type", type);
+    status_add_number(row, "id", id);
+    status_add_number(row, "node_id", node_id);
+    json_object_array_add(list->rows, row);
+    return row;
+}
 
 static const char *mode_text(enum dlm_mode mode)
 {
@@ -200,21 +216,27 @@ static const char *type_text(uint32_t type)
     return type > 0 && type < LOCK_TYPE_COUNT ? lock_type_of(type)->name : "unknown";
 }
 
+// Kept rights say little: a node keeps them after use, until somebody else asks.
+static bool is_shown(const struct lock_list *list, const struct dlm_lock_info *info)
+{
+    bool is_own_again = info->is_master && info->node.node_id == list->self_node_id;
+    if (is_own_again && list->self_node_id != 0)
+        return false;
+    return list->with_cached || info->is_range || info->requested != DLM_MODE_NONE ||
+           info->is_dead || info->is_assumed || info->name.type == LOCK_OWNER;
+}
+
 static void add_lock(void *context, const struct dlm_lock_info *info)
 {
     struct lock_list *list = context;
-    bool is_waiting = info->requested != DLM_MODE_NONE;
-    bool is_interesting = info->is_range || is_waiting || info->is_dead || info->is_assumed ||
-                          info->name.type == LOCK_OPEN || info->name.type == LOCK_OWNER;
-    if (!is_interesting && !list->with_cached)
+    if (!info->is_master)
+        list->self_node_id = info->node.node_id;
+    struct json_object *row = is_shown(list, info) ? add_row(list, type_text(info->name.type),
+                                                             info->name.id, info->node.node_id)
+                                                   : NULL;
+    if (row == NULL)
         return;
-    if (list->count++ >= LOCKS_MAX)
-        return;
-    struct json_object *row = json_object_new_object();
-    status_add_text(row, "type", type_text(info->name.type));
-    status_add_number(row, "id", info->name.id);
-    status_add_number(row, "node_id", info->node.node_id);
-    status_add_flag(row, "waiting", is_waiting);
+    status_add_flag(row, "waiting", info->requested != DLM_MODE_NONE);
     if (info->is_range) {
         add_range(row, &info->range);
     } else {
@@ -223,7 +245,15 @@ static void add_lock(void *context, const struct dlm_lock_info *info)
     }
     if (info->is_dead || info->is_assumed)
         status_add_text(row, "held_for", info->is_dead ? "dead node" : "unknown dead holder");
-    json_object_array_add(list->rows, row);
+}
+
+static void add_file(void *context, uint64_t inode, int flags)
+{
+    static const char *const access[] = {"read", "write", "both", ""};
+    struct lock_list *list = context;
+    struct json_object *row = add_row(list, "open file", inode, list->self_node_id);
+    if (row != NULL)
+        status_add_text(row, "granted", access[flags & O_ACCMODE]);
 }
 
 static int handle_locks(struct status_source *source, struct json_object *arguments,
@@ -236,6 +266,8 @@ static int handle_locks(struct status_source *source, struct json_object *argume
         json_object_object_get_ex(arguments, "all", &all) && json_object_get_boolean(all);
     if (source->locks != NULL)
         dlm_core_visit_locks(dlm_service_core(source->locks), add_lock, &list);
+    if (source->fuse != NULL)
+        fuse_server_visit_files(source->fuse, add_file, &list);
     json_object_object_add(result, "locks", list.rows);
     status_add_number(result, "count", list.count);
     status_add_flag(result, "truncated", list.count > LOCKS_MAX);

@@ -107,6 +107,9 @@ struct tls_context *tls_context_new(const uint8_t key[TLS_KEY_BYTES], const char
     CHECK(SSL_CTX_set_min_proto_version(tls->ssl, TLS1_3_VERSION) == 1);
     CHECK(SSL_CTX_set_ciphersuites(tls->ssl, "TLS_AES_128_GCM_SHA256") == 1);
     SSL_CTX_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL); // there is no certificate we would trust
+    // A key counts as a session resumed, and with VERIFY_PEER those want a context of their own.
+    static const unsigned char session_context[] = "lunfs";
+    SSL_CTX_set_session_id_context(tls->ssl, session_context, sizeof(session_context) - 1);
     SSL_CTX_set_session_cache_mode(tls->ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(tls->ssl, 0);
     SSL_CTX_set_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

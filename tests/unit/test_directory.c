@@ -127,6 +127,8 @@ static void change_one(struct subject *subject, unsigned index, bool grows)
 {
     struct entry *entry = &subject->entries[index];
     uint64_t inode = 1 + random_below(&subject->random, 1000000);
+    if (random_one_in(&subject->random, 50))
+        assert_int_equal(journal_sync(subject->world->volume.journal), 0);
     bool was_there = entry->inode != 0;
     int result;
     if (random_one_in(&subject->random, 5)) {

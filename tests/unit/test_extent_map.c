@@ -266,6 +266,8 @@ static void run_history(void *argument)
         default:
             remove_range(subject, at, count);
         }
+        if (i % 30 == 0)
+            assert_int_equal(journal_sync(subject->world->volume.journal), 0);
         if (i % 200 == 0)
             check_whole(subject);
     }

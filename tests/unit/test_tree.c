@@ -18,6 +18,7 @@
 #include "fs/format_decode.h"
 #include "fs/lock_types.h"
 #include "fs/tree.h"
+#include "fs/tree_node.h"
 #include "tests/lib/structure_world.h"
 
 enum { KEYS = 4096, VALUE_MAX = TREE_VALUE_BYTES_MAX, NODES_MAX = 8192 };
@@ -350,6 +351,28 @@ static void random_histories(void **state)
     }
 }
 
+// --- one node --------------------------------------------------------------------------------
+
+// An empty value must not be left below the heap's start when its neighbours move.
+static void empty_values_stay_inside(void **state)
+{
+    (void)state;
+    static _Alignas(8) uint8_t area[200];
+    uint8_t value[60] = {0};
+    struct tree_node node = {area, sizeof(area)};
+    struct format_node checked;
+    tree_node_clear(node, 0);
+    tree_node_insert(node, 0, TREE_KEY(ITEM_EXTENT, 1, 0), value, 40);
+    tree_node_insert(node, 1, TREE_KEY(ITEM_EXTENT, 2, 0), value, 0);
+    tree_node_insert(node, 2, TREE_KEY(ITEM_EXTENT, 3, 0), value, 40);
+    tree_node_set_value(node, 0, value, 20);
+    tree_node_insert(node, 3, TREE_KEY(ITEM_EXTENT, 4, 0), value, 20); // not without compaction
+    tree_node_remove(node, 3);
+    tree_node_remove(node, 2);
+    tree_node_remove(node, 0);
+    assert_int_equal(format_node_open(&checked, area, sizeof(area), NULL), 0);
+}
+
 // --- sequential inserts fill nodes -------------------------------------------------------------
 
 static void run_sequential(void *argument)
@@ -622,6 +645,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories),
+        cmocka_unit_test(empty_values_stay_inside),
         cmocka_unit_test(sequential_inserts_fill_nodes),
         cmocka_unit_test(deletes_merge_nodes),
         cmocka_unit_test(hostile_nodes_give_errors),

@@ -207,6 +207,8 @@ static void run_history(void *argument)
     load(subject);
     for (int i = 0; i < 1500; i++) {
         change_one(subject);
+        if (i % 10 == 0)
+            assert_int_equal(journal_sync(subject->world->volume.journal), 0);
         if (i % 100 == 0)
             check_all(subject);
     }

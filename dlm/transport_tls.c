@@ -106,10 +106,6 @@ struct tls_context *tls_context_new(const uint8_t key[TLS_KEY_BYTES], const char
     SSL_CTX_set_app_data(tls->ssl, tls);
     CHECK(SSL_CTX_set_min_proto_version(tls->ssl, TLS1_3_VERSION) == 1);
     CHECK(SSL_CTX_set_ciphersuites(tls->ssl, "TLS_AES_128_GCM_SHA256") == 1);
-    SSL_CTX_set_verify(tls->ssl, SSL_VERIFY_PEER, NULL); // there is no certificate we would trust
-    // A key counts as a session resumed, and with VERIFY_PEER those want a context of their own.
-    static const unsigned char session_context[] = "lunfs";
-    SSL_CTX_set_session_id_context(tls->ssl, session_context, sizeof(session_context) - 1);
     SSL_CTX_set_session_cache_mode(tls->ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(tls->ssl, 0);
     SSL_CTX_set_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -353,10 +349,12 @@ struct tls_stream *tls_stream_new(struct environment *environment, struct tls_co
     stream->ssl = SSL_new(tls->ssl);
     CHECK(stream->input != NULL && stream->output != NULL && stream->ssl != NULL);
     CHECK(SSL_set_fd(stream->ssl, fd) == 1);
-    if (is_client)
+    if (is_client) {
         SSL_set_connect_state(stream->ssl);
-    else
+        SSL_set_verify(stream->ssl, SSL_VERIFY_PEER, NULL); // we would trust no certificate
+    } else {
         SSL_set_accept_state(stream->ssl);
+    }
     // A client waits for its connection: the socket becomes writable then.
     stream->interest = is_client ? ENVIRONMENT_WRITABLE : ENVIRONMENT_READABLE;
     stream->watch =

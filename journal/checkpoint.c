@@ -101,23 +101,23 @@ static void drop_records_before(struct journal *journal, uint64_t position)
     }
 }
 
-// Moves the tail as far as it goes. While the header is being written records may come at the
-// head, and older ones may be let go: neither makes the new tail wrong.
-static int move_tail(struct journal *journal)
+static int write_tail(struct journal *journal)
 {
-    set_tail_to(&journal->header, journal, oldest_held(journal));
-    uint64_t tail = journal->header.tail_position;
-    if (tail == journal->ring.tail)
-        return 0;
     journal->header.version_max = journal->config.clock->now;
     journal->counts.header_write_count++;
     int result = journal_header_write(&journal->config, &journal->header, journal->header_buffer);
-    if (result == 0 && !journal->is_failed && !SABOTAGE(journal_tail_in_cache))
+    if (result == 0 && !journal->is_failed)
         result = journal_barrier_flush(&journal->barrier);
     if (result < 0)
         journal_fail(journal, result, "the header");
-    if (journal->is_failed)
-        return -ERROR_JOURNAL_FAILED;
+    return journal->is_failed ? -ERROR_JOURNAL_FAILED : 0;
+}
+
+// The space before `tail` is free, and the images there are gone.
+static void pass_tail(struct journal *journal, uint64_t tail)
+{
+    if (tail == journal->ring.tail)
+        return;
     journal_ring_move_tail(&journal->ring, tail);
     drop_records_before(journal, tail);
     journal_lock_table_pass_tail(journal);
@@ -125,7 +125,20 @@ static int move_tail(struct journal *journal)
     wait_queue_wake_all(journal->scheduler, &journal->committer_wake); // retires wait for room
     wait_queue_wake_all(journal->scheduler, &journal->durable);        // or need none any more
     journal_admit(journal);
-    return 0;
+}
+
+// Moves the tail as far as it goes. While the header is being written records may come at the
+// head, and older ones may be let go: neither makes the new tail wrong.
+static void move_tail(struct journal *journal)
+{
+    set_tail_to(&journal->header, journal, oldest_held(journal));
+    uint64_t tail = journal->header.tail_position;
+    if (tail == journal->ring.tail)
+        return;
+    if (SABOTAGE(journal_reuse_before_tail))
+        pass_tail(journal, tail);
+    if (write_tail(journal) == 0)
+        pass_tail(journal, tail);
 }
 
 // --- rounds --------------------------------------------------------------------------------------

@@ -20,11 +20,7 @@ void journal_header_encode(struct journal_header_disk *disk, const struct journa
 
 static bool is_zero(const uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++) {
-        if (bytes[i] != 0)
-            return false;
-    }
-    return true;
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
 static bool is_ours(const struct journal_header_disk *disk, uint32_t block_count)

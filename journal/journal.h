@@ -76,7 +76,7 @@ struct journal_config {
     uint64_t checkpoint_interval_ns; // commit to write-back at leisure; 0: 10 s
 };
 
-enum { JOURNAL_BLOCKS_MIN = 64 };
+enum { JOURNAL_BLOCKS_MIN = 32 };
 
 // --- life ------------------------------------------------------------------------------------
 

@@ -14,16 +14,18 @@
 #include "journal/plan.h"
 #include "journal/state.h"
 
-enum { IMAGES_BEFORE_PAUSE = 256 };
+enum { IMAGES_BEFORE_PAUSE = 256, FIRST_WINDOW_BLOCKS = 4 };
 
-// Reads one log through a window of one chunk.
+// Reads one log through a window of one chunk, with more read ahead the longer the log is: most
+// logs are short.
 struct log_reader {
     const struct journal_config *config;
     struct journal_ring ring;
     struct journal_identity identity;
     struct journal_chunk *window;
     uint64_t window_start;
-    uint32_t window_count; // blocks; 0: nothing is loaded
+    uint32_t window_count;     // blocks; 0: nothing is loaded
+    uint32_t window_count_max; // of the next one
 };
 
 // A record whose header blocks were verified; `header` is malloc'ed.
@@ -49,7 +51,9 @@ static uint64_t log_end(const struct log_reader *reader)
 static int load_window(struct log_reader *reader, uint64_t position)
 {
     uint64_t left = log_end(reader) - position;
-    uint32_t count = left < JOURNAL_CHUNK_BLOCKS ? (uint32_t)left : JOURNAL_CHUNK_BLOCKS;
+    uint32_t count = left < reader->window_count_max ? (uint32_t)left : reader->window_count_max;
+    if (reader->window_count_max < JOURNAL_CHUNK_BLOCKS)
+        reader->window_count_max *= 2;
     struct journal_span spans[2];
     uint32_t span_count = journal_ring_spans(&reader->ring, position, count, spans);
     struct journal_io_group group;
@@ -242,6 +246,7 @@ static int scan_log(const struct journal_config *config, const struct journal_he
         .ring = journal_ring_of(config, header),
         .identity = journal_identity_of(config, header),
         .window = journal_pool_get_chunk(&pool),
+        .window_count_max = FIRST_WINDOW_BLOCKS,
     };
     int result = scan_records(&reader, header, journal, plan, scan);
     journal_pool_put_chunk(&pool, reader.window);

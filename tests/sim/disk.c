@@ -178,14 +178,21 @@ static void count_submitted(struct sim_disk *disk, enum block_operation operatio
     disk->counts.discard_count += operation == BLOCK_DISCARD;
 }
 
-static uint64_t draw_latency_ns(struct sim_disk *disk)
+static bool is_slow(struct sim_disk *disk, const struct block_request *request)
 {
     const struct sim_disk_options *options = &disk->options;
-    struct random *random = &disk->world->random;
-    uint64_t most = options->latency_ns_max;
-    if (options->slow_one_in > 0 && random_one_in(random, options->slow_one_in))
-        most = options->slow_ns_max;
-    return options->latency_ns_min + random_below(random, most - options->latency_ns_min + 1);
+    return options->slow_one_in > 0 && request->operation != BLOCK_FLUSH &&
+           request->offset <= options->slow_last &&
+           request->offset + request->length > options->slow_first &&
+           random_one_in(&disk->world->random, options->slow_one_in);
+}
+
+static uint64_t draw_latency_ns(struct sim_disk *disk, const struct block_request *request)
+{
+    const struct sim_disk_options *options = &disk->options;
+    uint64_t most = is_slow(disk, request) ? options->slow_ns_max : options->latency_ns_max;
+    return options->latency_ns_min +
+           random_below(&disk->world->random, most - options->latency_ns_min + 1);
 }
 
 static void path_submit(struct block_device *device, struct block_request *request)
@@ -198,7 +205,7 @@ static void path_submit(struct block_device *device, struct block_request *reque
     }
     count_submitted(disk, request->operation);
     struct flight *flight = flight_new(path, request);
-    world_event_arm(disk->world, &flight->event, disk->world->now_ns + draw_latency_ns(disk));
+    world_event_arm(disk->world, &flight->event, disk->world->now_ns + draw_latency_ns(disk, request));
 }
 
 // --- paths ---------------------------------------------------------------------------------------

@@ -209,6 +209,21 @@ static bool is_our_metadata(const struct work *work, uint32_t block)
     return is_ours(work, block) && work->sim->truth[block].kind == KIND_METADATA;
 }
 
+// An old write to it may still be under way when it is free and somebody else's.
+static bool is_our_in_write_back(const struct work *work, uint32_t block)
+{
+    return is_our_metadata(work, block) && work->life->cache[block].is_loaded &&
+           work->life->cache[block].block.is_in_write_back;
+}
+
+// Its newest image is in the log alone.
+static bool is_our_dirty(const struct work *work, uint32_t block)
+{
+    const struct cached_block *cached = &work->life->cache[block];
+    return is_our_metadata(work, block) && cached->is_loaded && cached->block.dirty != NULL &&
+           cached->block.running == NULL;
+}
+
 static bool is_our_data(const struct work *work, uint32_t block)
 {
     return is_ours(work, block) && work->sim->truth[block].kind == KIND_DATA;
@@ -239,6 +254,13 @@ static bool take_for_space(struct work *work)
            load(work, sim_allocator_lock(work->sim));
 }
 
+// As many as one handle may change beside two roots.
+static uint32_t children_max(const struct work *work)
+{
+    uint32_t credits = journal_credits_max(work->life->journal);
+    return (credits < CHANGES_MAX ? credits : CHANGES_MAX) - 2;
+}
+
 // Changes the roots of one or two objects, perhaps metadata of the first.
 static void operation_update(struct work *work)
 {
@@ -249,7 +271,7 @@ static void operation_update(struct work *work)
         return;
     if (is_pair && (!take(work, second, MODE_EXCLUSIVE) || !load(work, second)))
         return;
-    uint32_t child_count = load_children(work, children, CHANGES_MAX - 2);
+    uint32_t child_count = load_children(work, children, children_max(work));
     if (work->life->is_dead || !begin(work, 2 + child_count))
         return;
     change_root(work, first);
@@ -370,14 +392,24 @@ static void free_some(struct work *work, uint32_t block)
         free_block(work, block);
 }
 
+// A block to free: best one in a state where the journal must take care.
+static uint32_t find_used(struct work *work)
+{
+    uint32_t block = find_in_pool(work, is_our_in_write_back);
+    if (block == UINT32_MAX && sim_random(work->sim, 2) == 0)
+        block = find_in_pool(work, is_our_dirty);
+    return block != UINT32_MAX ? block : find_in_pool(work, is_ours);
+}
+
 // Allocates or frees a block of an object, as there are any.
 static void operation_space(struct work *work)
 {
     if (!take_for_space(work))
         return;
-    uint32_t used = find_in_pool(work, is_ours), free = find_allocatable(work);
-    bool frees = free == UINT32_MAX || (used != UINT32_MAX && sim_random(work->sim, 2) == 0);
-    if (frees && used != UINT32_MAX)
+    uint32_t used = find_used(work), free = find_allocatable(work);
+    bool frees = used != UINT32_MAX && (free == UINT32_MAX || is_our_in_write_back(work, used) ||
+                                        sim_random(work->sim, 2) == 0);
+    if (frees)
         free_some(work, used);
     else if (free != UINT32_MAX && sim_random(work->sim, 2) == 0)
         allocate_metadata(work, free);
@@ -403,8 +435,6 @@ static void operation_read(struct work *work)
 static void operation_sync(struct work *work)
 {
     struct life *life = work->life;
-    if (sim_random(work->sim, work->sim->sync_one_in) != 0)
-        return;
     uint64_t ended = life->operation_count;
     int result = journal_sync(life->journal);
     if (life->is_dead)
@@ -420,24 +450,27 @@ static void operation_sync(struct work *work)
 static void operation_checkpoint(struct work *work)
 {
     uint64_t ended = work->life->operation_count;
-    if (sim_random(work->sim, work->sim->sync_one_in) != 0)
-        return;
     if (journal_checkpoint(work->life->journal) == 0 && !work->life->is_dead)
         truth_durable_up_to(work->life, ended);
 }
 
+static bool happens(struct work *work, uint32_t percent)
+{
+    return sim_random(work->sim, 100) < percent;
+}
+
 void operation_run(struct life *life)
 {
-    static void (*const operations[])(struct work * work) = {
-        operation_update,
-        operation_read,
-        operation_sync,
-        operation_checkpoint,
-    };
     struct work work = {.life = life, .sim = life->sim};
-    if (sim_random(life->sim, 100) < life->sim->space_percent)
+    if (happens(&work, life->sim->sync_percent))
+        operation_sync(&work);
+    else if (happens(&work, life->sim->sync_percent / 4))
+        operation_checkpoint(&work);
+    else if (happens(&work, life->sim->space_percent))
         operation_space(&work);
+    else if (happens(&work, 70))
+        operation_update(&work);
     else
-        operations[sim_random(life->sim, sizeof(operations) / sizeof(operations[0]))](&work);
+        operation_read(&work);
     let_go(&work);
 }

@@ -252,15 +252,26 @@ static void crash_now(struct sim *sim, const struct crash *crash,
         life_crash(victim, "killed");
 }
 
+static bool is_aimed_at(const struct crash *crash, enum write_region region,
+                        enum write_region last_region)
+{
+    if (crash->region == REGION_BEHIND_HEADER)
+        return last_region == REGION_HEADER && region != REGION_HEADER;
+    return crash->region == REGION_ANY || crash->region == region;
+}
+
 void recovery_after_write(void *context, const struct sim_disk_write *write)
 {
     struct sim *sim = context;
+    enum write_region region = region_of(sim, write), last_region = sim->last_region;
+    sim->last_region = region;
+    bool is_in_event = coroutine_current(sim->world.scheduler) == NULL;
+    if (is_in_event && !sim->is_being_cut && sim_random(sim, 100) < sim->options.shadow_percent)
+        shadow_power_cut(sim);
     if (sim->crashes_done == sim->crash_count)
         return;
     struct crash *crash = &sim->crashes[sim->crashes_done];
-    if (crash->region != REGION_ANY && crash->region != region_of(sim, write))
-        return;
-    if (--crash->writes_left > 0)
+    if (!is_aimed_at(crash, region, last_region) || --crash->writes_left > 0)
         return;
     sim->crashes_done++;
     crash_now(sim, crash, write);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // journal-sim: runs seeded histories of nodes with journals on a mean disk.
-//   journal-sim [--seeds N] [--first S] [--cut-every-write] [--cut WRITE] [--verbose]
-//   journal-sim --sabotage NAME|all [--seeds N] [--first S]
+//   journal-sim [--seeds N] [--first S] [--cut PERCENT] [--verbose]
+//   journal-sim --sabotage NAME|all [--seeds N] [--first S] [--cut PERCENT]
+// --cut: after so many percent of all writes a power cut is tried on a clone of the disk (2; with
+// --sabotage 10; 100: after every write).
 // Exits 1 at the first history that breaks an invariant and prints the command that replays it.
 // With --sabotage (built with SABOTAGE=1) it is the other way round: a broken rule must be found
 // within N histories (2000), or it exits 1.
@@ -22,36 +24,30 @@
 struct options {
     uint64_t seeds; // 0: the default
     uint64_t first;
-    uint64_t cut_at_write;
-    bool cuts_every_write;
+    uint32_t shadow_percent;
     bool is_verbose;
     const char *sabotage;
 };
 
 struct totals {
-    uint64_t histories, operations, writes, crashes, replays, interrupted, images;
+    uint64_t histories, operations, writes, crashes, shadows, replays, interrupted, images;
 };
 
 static bool parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {{"seeds", required_argument, NULL, 'n'},
-                                          {"first", required_argument, NULL, 's'},
-                                          {"cut", required_argument, NULL, 'c'},
-                                          {"cut-every-write", no_argument, NULL, 'e'},
-                                          {"sabotage", required_argument, NULL, 'b'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 's'},
+        {"cut", required_argument, NULL, 'c'},   {"sabotage", required_argument, NULL, 'b'},
+        {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
     int option;
-    *options = (struct options){.first = 1};
-    while ((option = getopt_long(argc, argv, "n:s:c:eb:v", names, NULL)) != -1) {
+    *options = (struct options){.first = 1, .shadow_percent = UINT32_MAX};
+    while ((option = getopt_long(argc, argv, "n:s:c:b:v", names, NULL)) != -1) {
         if (option == 'n')
             options->seeds = strtoull(optarg, NULL, 0);
         else if (option == 's')
             options->first = strtoull(optarg, NULL, 0);
         else if (option == 'c')
-            options->cut_at_write = strtoull(optarg, NULL, 0);
-        else if (option == 'e')
-            options->cuts_every_write = true;
+            options->shadow_percent = (uint32_t)strtoul(optarg, NULL, 0);
         else if (option == 'b')
             options->sabotage = optarg;
         else if (option == 'v')
@@ -59,6 +55,8 @@ static bool parse_options(int argc, char **argv, struct options *options)
         else
             return false;
     }
+    if (options->shadow_percent == UINT32_MAX)
+        options->shadow_percent = options->sabotage == NULL ? 2 : 10;
     return optind == argc;
 }
 
@@ -75,6 +73,7 @@ static void add_to_totals(struct totals *totals, const struct sim_result *result
     totals->operations += result->operation_count;
     totals->writes += result->write_count;
     totals->crashes += result->crash_count;
+    totals->shadows += result->shadow_count;
     totals->replays += result->replay_count;
     totals->interrupted += result->interrupted_count;
     totals->images += result->image_count;
@@ -82,58 +81,47 @@ static void add_to_totals(struct totals *totals, const struct sim_result *result
 
 // --- histories -----------------------------------------------------------------------------------
 
-static bool run_one(const char *program, uint64_t seed, uint64_t cut, struct scheduler *scheduler,
-                    const struct options *options, struct totals *totals, uint64_t *writes)
+static struct sim_options make_sim_options(const struct options *options)
 {
-    struct sim_result result;
-    sim_run(seed, cut, scheduler, options->is_verbose ? stdout : NULL, &result);
-    if (result.failure[0] != '\0') {
-        printf("seed %" PRIu64 ", cut %" PRIu64 ": %s\n", seed, cut, result.failure);
-        printf("replay: %s --seeds 1 --first %" PRIu64 " --cut %" PRIu64 " --verbose\n", program,
-               seed, cut);
-        return false;
-    }
-    add_to_totals(totals, &result);
-    *writes = result.write_count;
-    return true;
+    return (struct sim_options){
+        .scheduler = scheduler_new(),
+        .shadow_scheduler = scheduler_new(),
+        .shadow_percent = options->shadow_percent,
+        .trace = options->is_verbose ? stdout : NULL,
+    };
 }
 
-// The history without a crash, then again with a crash at each of its writes.
-static bool run_all_cuts(const char *program, uint64_t seed, struct scheduler *scheduler,
-                         const struct options *options, struct totals *totals)
+static void print_totals(const struct totals *totals, uint64_t first, double seconds)
 {
-    uint64_t writes, ignored;
-    if (!run_one(program, seed, UINT64_MAX, scheduler, options, totals, &writes))
-        return false;
-    for (uint64_t cut = 1; cut <= writes; cut++) {
-        if (!run_one(program, seed, cut, scheduler, options, totals, &ignored))
-            return false;
-    }
-    return true;
+    printf("%" PRIu64 " histories of journals hold (first seed %" PRIu64 "): %" PRIu64
+           " operations, %" PRIu64 " writes, %" PRIu64 " crashes, %" PRIu64 " replays (%" PRIu64
+           " cut off) of %" PRIu64 " images, %" PRIu64 " power cuts on clones, %.1f s, %.0f"
+           " histories/s\n",
+           totals->histories, first, totals->operations, totals->writes, totals->crashes,
+           totals->replays, totals->interrupted, totals->images, totals->shadows, seconds,
+           (double)totals->histories / seconds);
 }
 
 static int run_histories(const char *program, const struct options *options)
 {
     struct totals totals = {0};
-    struct scheduler *scheduler = scheduler_new();
-    uint64_t seeds = options->seeds > 0 ? options->seeds : 10000, writes;
+    struct sim_options sim_options = make_sim_options(options);
+    uint64_t seeds = options->seeds > 0 ? options->seeds : 10000;
     double start = seconds_now();
     for (uint64_t seed = options->first; seed < options->first + seeds; seed++) {
-        bool is_good = options->cuts_every_write
-                           ? run_all_cuts(program, seed, scheduler, options, &totals)
-                           : run_one(program, seed, options->cut_at_write, scheduler, options,
-                                     &totals, &writes);
-        if (!is_good)
+        struct sim_result result;
+        sim_run(seed, &sim_options, &result);
+        if (result.failure[0] != '\0') {
+            printf("seed %" PRIu64 ": %s\n", seed, result.failure);
+            printf("replay: %s --seeds 1 --first %" PRIu64 " --cut %" PRIu32 " --verbose\n",
+                   program, seed, options->shadow_percent);
             return 1;
+        }
+        add_to_totals(&totals, &result);
     }
-    scheduler_free(scheduler);
-    double seconds = seconds_now() - start;
-    printf("%" PRIu64 " histories of journals hold (first seed %" PRIu64 "): %" PRIu64
-           " operations, %" PRIu64 " writes, %" PRIu64 " crashes, %" PRIu64 " replays (%" PRIu64
-           " cut off), %" PRIu64 " images replayed, %.1f s, %.0f histories/s\n",
-           totals.histories, options->first, totals.operations, totals.writes, totals.crashes,
-           totals.replays, totals.interrupted, totals.images, seconds,
-           (double)totals.histories / seconds);
+    scheduler_free(sim_options.scheduler);
+    scheduler_free(sim_options.shadow_scheduler);
+    print_totals(&totals, options->first, seconds_now() - start);
     return 0;
 }
 
@@ -147,11 +135,11 @@ struct finding {
 
 static void hunt(const struct options *options, uint64_t seeds, struct finding *finding)
 {
-    struct scheduler *scheduler = scheduler_new();
+    struct sim_options sim_options = make_sim_options(options);
     for (uint64_t seed = options->first; seed < options->first + seeds; seed++) {
         struct sim_result result;
         finding->seed = seed;
-        sim_run(seed, 0, scheduler, options->is_verbose ? stdout : NULL, &result);
+        sim_run(seed, &sim_options, &result);
         if (result.failure[0] != '\0') {
             memcpy(finding->failure, result.failure, sizeof(finding->failure));
             return;
@@ -210,8 +198,8 @@ int main(int argc, char **argv)
     struct options options;
     if (!parse_options(argc, argv, &options)) {
         fprintf(stderr,
-                "usage: %s [--seeds N] [--first S] [--cut-every-write | --cut WRITE]"
-                " [--sabotage NAME|all] [--verbose]\n",
+                "usage: %s [--seeds N] [--first S] [--cut PERCENT] [--sabotage NAME|all]"
+                " [--verbose]\n",
                 argv[0]);
         return 2;
     }

@@ -96,9 +96,8 @@ static void undo(struct sim *sim, const struct operation *operation)
 // --- after a recovery ----------------------------------------------------------------------------
 
 // Whether all that the dead life held is on disk as the truth has it. `wrong`: a block that is not.
-static bool is_dead_state_on_disk(const struct life *life, uint32_t *wrong)
+static bool is_dead_state_on_disk(const struct sim *sim, const struct life *life, uint32_t *wrong)
 {
-    const struct sim *sim = life->sim;
     struct test_block bytes;
     for (uint32_t block = 0; block < sim->block_count; block++) {
         const struct block_truth *truth = &sim->truth[block];
@@ -112,31 +111,45 @@ static bool is_dead_state_on_disk(const struct life *life, uint32_t *wrong)
     return true;
 }
 
-void truth_settle_dead(struct life *life)
+// Rolls the truth of `sim`, which may be a copy of the life's, back to what is on its disk. Returns
+// how many operations are left.
+static uint64_t roll_back(struct sim *sim, const struct life *life)
 {
-    struct sim *sim = life->sim;
-    struct operation *operation;
+    const struct operation *operation = TAILQ_LAST(&life->operations, operation_list);
     uint32_t wrong = 0, first_wrong = UINT32_MAX;
-    uint64_t lost = 0;
-    while (!is_dead_state_on_disk(life, &wrong)) {
+    while (!is_dead_state_on_disk(sim, life, &wrong)) {
         if (first_wrong == UINT32_MAX)
             first_wrong = wrong;
-        operation = TAILQ_LAST(&life->operations, operation_list);
         if (operation == NULL) {
             sim_fail(sim,
                      "node %u: no prefix of its operations is on disk (%" PRIu64 " ended, %" PRIu64
                      " must survive): block %u is wrong in the newest state, %u "
                      "in the oldest",
                      life->slot, life->operation_count, life->durable_count, first_wrong, wrong);
-            return;
+            return 0;
         }
         undo(sim, operation);
+        operation = TAILQ_PREV(operation, operation_list, link);
+    }
+    return operation != NULL ? operation->number : life->durable_count;
+}
+
+void truth_check_dead(struct sim *view, const struct life *life)
+{
+    roll_back(view, life);
+}
+
+void truth_settle_dead(struct life *life)
+{
+    struct operation *operation;
+    uint64_t left = roll_back(life->sim, life);
+    while ((operation = TAILQ_LAST(&life->operations, operation_list)) != NULL &&
+           operation->number > left) {
         TAILQ_REMOVE(&life->operations, operation, link);
         free(operation);
-        lost++;
     }
-    sim_trace(sim, "node %u: recovered, %" PRIu64 " of %" PRIu64 " operations were lost",
-              life->slot, lost, life->operation_count);
+    sim_trace(life->sim, "node %u: recovered, %" PRIu64 " of %" PRIu64 " operations are left",
+              life->slot, left, life->operation_count);
 }
 
 static bool is_held_exclusively(const struct sim *sim, uint32_t lock)

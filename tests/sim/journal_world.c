@@ -29,14 +29,14 @@ void sim_fail(struct sim *sim, const char *format, ...)
 void sim_trace(struct sim *sim, const char *format, ...)
 {
     va_list arguments;
-    if (sim->trace == NULL)
+    if (sim->options.trace == NULL)
         return;
-    fprintf(sim->trace, "%10" PRIu64 " us  write %4" PRIu64 "  ",
+    fprintf(sim->options.trace, "%10" PRIu64 " us  write %4" PRIu64 "  ",
             sim->world.now_ns / MICROSECOND_NS, sim_disk_counts_get(sim->disk).landed_count);
     va_start(arguments, format);
-    vfprintf(sim->trace, format, arguments);
+    vfprintf(sim->options.trace, format, arguments);
     va_end(arguments);
-    fputc('\n', sim->trace);
+    fputc('\n', sim->options.trace);
 }
 
 uint64_t sim_random(struct sim *sim, uint64_t bound)
@@ -92,6 +92,19 @@ static void journal_failed(void *context, int error)
 
 // --- setting up ----------------------------------------------------------------------------------
 
+// Mostly some requests are slow, often those to the pool's blocks alone: then locks and space move
+// on while an old write is still on its way.
+static void draw_slowness(struct sim *sim, struct sim_disk_options *options)
+{
+    if (sim_random(sim, 4) == 0)
+        return;
+    options->slow_one_in = 2 + (uint32_t)sim_random(sim, 16);
+    options->slow_ns_max = (1000 + sim_random(sim, 5000)) * MICROSECOND_NS;
+    options->slow_last = UINT64_MAX;
+    if (sim_random(sim, 2) == 0)
+        options->slow_first = sim_address(sim, sim->lock_count) * BLOCK_BYTES;
+}
+
 static struct sim_disk *make_disk(struct sim *sim)
 {
     struct sim_disk_options options = {
@@ -100,17 +113,18 @@ static struct sim_disk *make_disk(struct sim *sim)
         .has_volatile_cache = sim_random(sim, 8) != 0,
         .latency_ns_min = MICROSECOND_NS,
         .latency_ns_max = (20 + sim_random(sim, 200)) * MICROSECOND_NS,
-        .slow_one_in = sim_random(sim, 2) == 0 ? 0 : 4 + (uint32_t)sim_random(sim, 20),
-        .slow_ns_max = (1000 + sim_random(sim, 5000)) * MICROSECOND_NS,
     };
+    draw_slowness(sim, &options);
     return sim_disk_new(&sim->world, &options);
 }
 
 // The first somewhere, the next ones often soon after it, while others recover.
 static struct crash draw_crash(struct sim *sim, bool is_first)
 {
-    static const uint32_t writes_max[REGIONS] = {12, 40, 25, 80};
-    enum write_region region = (enum write_region)sim_random(sim, REGIONS);
+    static const uint32_t writes_max[REGIONS] = {12, 40, 25, 6, 80};
+    static const enum write_region regions[] = {REGION_HEADER, REGION_RING,          REGION_RING,
+                                                REGION_PLACE,  REGION_BEHIND_HEADER, REGION_ANY};
+    enum write_region region = regions[sim_random(sim, 6)];
     bool is_soon = !is_first && sim_random(sim, 2) == 0;
     return (struct crash){
         .region = region,
@@ -119,14 +133,8 @@ static struct crash draw_crash(struct sim *sim, bool is_first)
     };
 }
 
-static void plan_crashes(struct sim *sim, uint64_t cut_at_write)
+static void plan_crashes(struct sim *sim)
 {
-    if (cut_at_write > 0) {
-        sim->crash_count = 1;
-        sim->crashes[0] =
-            (struct crash){REGION_ANY, cut_at_write, (enum crash_kind)(cut_at_write % CRASH_KINDS)};
-        return;
-    }
     sim->crash_count = 1 + (uint32_t)sim_random(sim, CRASHES_MAX);
     for (uint32_t i = 0; i < sim->crash_count; i++)
         sim->crashes[i] = draw_crash(sim, i == 0);
@@ -163,37 +171,37 @@ static void run_setup(void *argument)
 
 static void draw_shape(struct sim *sim)
 {
-    static const uint32_t sync_one_in[] = {1, 4, 30};
+    static const uint32_t journal_blocks[] = {JOURNAL_BLOCKS_MIN, 40, 64, 100};
+    static const uint32_t sync_percent[] = {2, 10, 30};
     static const uint64_t think_ns_max[] = {1000, 10000, 50000};
     sim->node_count = sim_random(sim, 4) == 0 ? 1 : 2 + (uint32_t)sim_random(sim, NODES_MAX - 1);
     sim->object_count = 1 + (uint32_t)sim_random(sim, LOCKS_MAX - 1);
     sim->lock_count = sim->object_count + 1;
     sim->pool_count = 3 + (uint32_t)sim_random(sim, POOL_MAX - 2);
     sim->block_count = sim->lock_count + sim->pool_count;
-    sim->journal_block_count = JOURNAL_BLOCKS_MIN + 16 * (uint32_t)sim_random(sim, 3);
+    sim->journal_block_count = journal_blocks[sim_random(sim, 4)];
     sim->operations_left = 20 + sim_random(sim, 120);
     sim->space_percent = 20 + (uint32_t)sim_random(sim, 70);
     sim->commit_interval_ns = (100 + sim_random(sim, 10000)) * MICROSECOND_NS;
     sim->checkpoint_interval_ns = (100 + sim_random(sim, 5000)) * MICROSECOND_NS;
     sim->think_ns_max = think_ns_max[sim_random(sim, 3)];
-    sim->sync_one_in = sync_one_in[sim_random(sim, 3)];
-    sim->has_affinity = sim_random(sim, 2) == 0;
+    sim->sync_percent = sync_percent[sim_random(sim, 3)];
+    sim->has_affinity = sim_random(sim, 3) != 0;
 }
 
-static void init(struct sim *sim, uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler,
-                 FILE *trace)
+static void init(struct sim *sim, uint64_t seed, const struct sim_options *options)
 {
-    *sim = (struct sim){.trace = trace, .next_serial = 1};
-    world_init(&sim->world, seed, scheduler);
+    *sim = (struct sim){.options = *options, .next_serial = 1};
+    world_init(&sim->world, seed, options->scheduler);
+    draw_shape(sim);
     sim->disk = make_disk(sim);
     sim->callbacks = test_block_callbacks;
     sim->callbacks.failed = journal_failed;
     log_init_null(&sim->log);
-    draw_shape(sim);
     TAILQ_INIT(&sim->dead_lives);
     wait_queue_init(&sim->locks_changed);
     wait_queue_init(&sim->recovery_done);
-    plan_crashes(sim, cut_at_write);
+    plan_crashes(sim);
     for (uint32_t lock = 0; lock < sim->lock_count; lock++)
         write_root(sim, lock);
 }
@@ -216,6 +224,7 @@ static void fill_result(const struct sim *sim, uint64_t operations, struct sim_r
         .operation_count = operations - sim->operations_left,
         .write_count = sim_disk_counts_get(sim->disk).landed_count,
         .crash_count = sim->crashes_done,
+        .shadow_count = sim->shadow_count,
         .replay_count = sim->replay_count,
         .interrupted_count = sim->interrupted_count,
         .image_count = sim->image_count,
@@ -223,13 +232,12 @@ static void fill_result(const struct sim *sim, uint64_t operations, struct sim_r
     memcpy(result->failure, sim->failure, sizeof(result->failure));
 }
 
-void sim_run(uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler, FILE *trace,
-             struct sim_result *result)
+void sim_run(uint64_t seed, const struct sim_options *options, struct sim_result *result)
 {
     struct sim sim;
-    init(&sim, seed, cut_at_write, scheduler, trace);
+    init(&sim, seed, options);
     uint64_t operations = sim.operations_left;
-    coroutine_start(scheduler, "setup", run_setup, &sim);
+    coroutine_start(options->scheduler, "setup", run_setup, &sim);
     while (sim.failure[0] == '\0' && world_step(&sim.world))
         life_reap(&sim);
     if (sim.failure[0] == '\0')

@@ -13,6 +13,7 @@
 //   journal_node.c      the life of a node: workers, giving locks up, unmount
 //   journal_operations.c  what workers do
 //   journal_recovery.c  crashes, fences, replays in any order, cut off and repeated
+//   journal_shadow.c    what a power cut after this write would have left
 //
 // What is looked for (I2, I3): every block read under a lock is the newest version; after a
 // recovery the dead node's blocks are a prefix of its operations, none missing that was
@@ -32,10 +33,10 @@
 enum {
     NODES_MAX = 3,
     LOCKS_MAX = 5, // the allocator's is the last one in use
-    POOL_MAX = 16,
+    POOL_MAX = 12,
     BLOCKS_MAX = LOCKS_MAX + POOL_MAX,
     WORKERS_MAX = 3,
-    CHANGES_MAX = 7, // of one operation: what the smallest journal admits
+    CHANGES_MAX = 7, // of one operation
     CRASHES_MAX = 5,
     FAILURE_BYTES = 512,
 };
@@ -119,7 +120,14 @@ struct slot {
 enum crash_kind { CRASH_NODE, CRASH_ALL, CRASH_KINDS };
 
 // What a write is to: crashes are aimed, for most writes are to the rings.
-enum write_region { REGION_HEADER, REGION_RING, REGION_PLACE, REGION_ANY, REGIONS };
+enum write_region {
+    REGION_HEADER,
+    REGION_RING,
+    REGION_PLACE,
+    REGION_BEHIND_HEADER, // the next write after one to a header
+    REGION_ANY,
+    REGIONS
+};
 
 // Comes when so many writes to the region have landed, counted from the crash before.
 struct crash {
@@ -128,12 +136,19 @@ struct crash {
     enum crash_kind kind;
 };
 
+struct sim_options {
+    struct scheduler *scheduler;        // may serve one history after the other that did not fail
+    struct scheduler *shadow_scheduler; // another one
+    uint32_t shadow_percent;            // of writes after which a power cut is tried on a clone
+    FILE *trace;                        // NULL: none
+};
+
 struct sim {
     struct world world;
     struct sim_disk *disk;
     struct journal_callbacks callbacks;
     struct log log;
-    FILE *trace; // NULL: none
+    struct sim_options options;
     uint32_t node_count, object_count, lock_count, pool_count, block_count;
     uint32_t journal_block_count;
     uint64_t operations_left;
@@ -149,14 +164,15 @@ struct sim {
     uint64_t commit_interval_ns, checkpoint_interval_ns, think_ns_max;
     uint32_t space_percent;            // operations that allocate or free
     bool has_affinity;                 // each node mostly works on an object of its own
-    uint32_t sync_one_in;              // of the operations that could be one
+    uint32_t sync_percent;             // that sync
     struct crash crashes[CRASHES_MAX]; // one after the other
     uint32_t crash_count, crashes_done;
-    uint32_t recoveries; // coroutines under way
-    uint64_t power_cuts; // so far: recoveries that began before one give up
+    enum write_region last_region; // of the write before
+    uint32_t recoveries;           // coroutines under way
+    uint64_t power_cuts;           // so far: recoveries that began before one give up
     bool is_power_off, is_being_cut;
     struct wait_queue recovery_done;
-    uint64_t replay_count, interrupted_count, image_count;
+    uint64_t replay_count, interrupted_count, image_count, shadow_count;
     char failure[FAILURE_BYTES]; // empty: none
 };
 
@@ -164,13 +180,10 @@ struct sim_result {
     char failure[FAILURE_BYTES];
     uint64_t operation_count;
     uint64_t write_count; // that landed
-    uint64_t crash_count, replay_count, interrupted_count, image_count;
+    uint64_t crash_count, shadow_count, replay_count, interrupted_count, image_count;
 };
 
-// `cut_at_write`: 0, or the write at which the history's only crash comes. The scheduler may serve
-// one history after the other, but not after one that failed.
-void sim_run(uint64_t seed, uint64_t cut_at_write, struct scheduler *scheduler, FILE *trace,
-             struct sim_result *result);
+void sim_run(uint64_t seed, const struct sim_options *options, struct sim_result *result);
 
 // --- journal_world.c -----------------------------------------------------------------------------
 
@@ -201,6 +214,8 @@ void truth_change(struct sim *sim, struct operation *operation, uint32_t block,
 void truth_operation_ended(struct life *life, struct operation *operation, uint32_t lock_mask);
 // Operations up to `number` must survive.
 void truth_durable_up_to(struct life *life, uint64_t number);
+// The same look at a copy of the history's truth and disk; changes the copy's truth only.
+void truth_check_dead(struct sim *view, const struct life *life);
 // After the recovery of a dead life: rolls back to what the disk says, which must be a prefix.
 void truth_settle_dead(struct life *life);
 // Every block that no running node holds exclusively is as it must be.
@@ -235,3 +250,8 @@ void recovery_after_write(void *sim, const struct sim_disk_write *write);
 // A node is dead: somebody recovers it after a while.
 void recovery_start(struct sim *sim, uint32_t slot);
 void recovery_power_cut(struct sim *sim);
+
+// --- journal_shadow.c ----------------------------------------------------------------------------
+
+// On a clone of the disk: the power is cut now, all journals are replayed, all is looked at.
+void shadow_power_cut(struct sim *sim);

@@ -179,7 +179,7 @@ static int note_result(struct allocator_reservation *space, int result)
 static int spend_change(struct allocator_reservation *space)
 {
     if (space->changes_left == 0) {
-        space->changes_noted += 4;
+        space->changes_noted += 4 + space->changes_noted;
         return retry(space);
     }
     space->changes_left--;
@@ -260,7 +260,7 @@ int allocator_allocate_node(struct allocator_reservation *space, struct journal_
                             uint64_t *block)
 {
     if (space->node_blocks_used >= space->node_blocks) {
-        space->node_blocks += 4;
+        space->node_blocks += 4 + space->node_blocks;
         return retry(space);
     }
     struct block_run run = {0, 0};

@@ -141,12 +141,11 @@ int allocator_free(struct allocator_reservation *space, struct journal_handle *h
 int allocator_free_node(struct allocator_reservation *space, struct journal_handle *handle,
                         uint64_t block);
 
-// --- the lock table's hooks (lock type LOCK_AG) ------------------------------------------------
+// --- the lock table's hook (lock type LOCK_AG) -------------------------------------------------
 
-// Before the lock goes: waits until nothing freed in the group is busy, so that no write-back of
-// ours can land on what another node puts there (rule 4).
-void allocator_group_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
-// After the lock's blocks left the cache: frees the group's state.
+// After the lock's blocks left the cache: frees the group's state. Nothing is busy by then:
+// journal_lock_write_back has waited for the commit and for what was in flight to freed blocks
+// (rule 4).
 void allocator_group_forget(struct volume *volume, struct cluster_lock *lock);
 
 // --- summary -----------------------------------------------------------------------------------

@@ -195,22 +195,13 @@ int allocator_group_load(struct allocator *allocator, uint32_t number, struct cl
     return 0;
 }
 
-void allocator_group_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
-{
-    (void)keep_shared;
-    struct allocator_group *group = cluster_lock_object(lock);
-    while (group != NULL && !RB_EMPTY(&group->busy)) {
-        if (allocator_busy_wait(volume->allocator) != 0)
-            return;
-    }
-}
-
 void allocator_group_forget(struct volume *volume, struct cluster_lock *lock)
 {
     struct allocator_group *group = cluster_lock_object(lock);
     if (group == NULL)
         return;
     CHECK(group->user == NULL);
+    // Left over only if the journal failed: their callbacks are still to come.
     struct allocator_busy *busy, *next;
     RB_FOREACH_SAFE (busy, allocator_busy_tree, &group->busy, next) {
         RB_REMOVE(allocator_busy_tree, &group->busy, busy);

@@ -15,7 +15,7 @@ static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     [LOCK_INODE] = {"inode", 40, true, inode_table_quiesce, inode_table_forget},
     [LOCK_ORPHANS] = {"orphans", 50, true, NULL, NULL},
     [LOCK_AG_MAP] = {"group map", 60, true, NULL, NULL},
-    [LOCK_AG] = {"group", 70, true, allocator_group_quiesce, allocator_group_forget},
+    [LOCK_AG] = {"group", 70, true, NULL, allocator_group_forget},
     [LOCK_RANGES] = {"ranges", 80, true, NULL, NULL},
 };
 

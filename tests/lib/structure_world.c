@@ -124,7 +124,7 @@ static const struct lock_type lock_types[] = {
     [LOCK_INODE] = {"inode", 40, true, NULL, NULL},
     [LOCK_ORPHANS] = {"orphans", 50, true, NULL, NULL},
     [LOCK_AG_MAP] = {"group map", 60, true, NULL, NULL},
-    [LOCK_AG] = {"group", 70, true, allocator_group_quiesce, allocator_group_forget},
+    [LOCK_AG] = {"group", 70, true, NULL, allocator_group_forget},
 };
 
 const struct lock_type *lock_type_of(uint32_t id)

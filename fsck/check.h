@@ -45,6 +45,7 @@ struct check {
     struct block_device *device;
     struct environment *environment;
     struct log *log;
+    FILE *out; // problems and the verdict
     struct problems problems;
     struct progress progress;
 
@@ -71,6 +72,10 @@ struct check {
 
     bool was_changed; // something was written
 };
+
+// All of it: the passes, the repair, the verdict. `check` is zeroed but for options, device,
+// environment, log and out. An enum fsck_exit.
+int check_run(struct check *check);
 
 // 0, or a negative error after which the check is over, and then the reason was printed.
 int pass0_superblock(struct check *check);

@@ -4,13 +4,15 @@
 // their journals, or with -n lays it over the disk. Leaves a volume as the next mount would see it.
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "fs/base/error.h"
 #include "fs/format_text.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+
+// How long a write of somebody else's may be on its way to the LUN.
+#define CLAIM_IO_MAX_NS ((uint64_t)2000000000)
 
 // --- the blocks of slots ---------------------------------------------------------------------
 
@@ -84,19 +86,49 @@ static void check_slot_state(struct check *check, uint32_t slot)
 
 // --- who uses it -----------------------------------------------------------------------------
 
+static uint64_t core_boot_ns(void *context)
+{
+    return environment_boot_ns(context);
+}
+
+static int64_t core_wall_ns(void *context)
+{
+    return environment_wall_ns(context);
+}
+
+static void core_wait_ns(void *context, uint64_t ns)
+{
+    environment_sleep(context, ns);
+}
+
+// In a coroutine (the simulator) waiting is the environment's; a plain program sleeps.
+static struct claim_clock claim_clock_of(struct check *check)
+{
+    if (coroutine_current(check->environment->scheduler) == NULL)
+        return claim_clock_system();
+    return (struct claim_clock){
+        .boot_ns = core_boot_ns,
+        .wall_ns = core_wall_ns,
+        .wait_ns = core_wait_ns,
+        .context = check->environment,
+    };
+}
+
 static void make_claim_config(struct check *check, struct claim_config *config)
 {
     *config = (struct claim_config){
         .device = check->device,
         .scheduler = check->environment->scheduler,
         .geometry = &check->geometry,
-        .clock = claim_clock_system(),
+        .clock = claim_clock_of(check),
         .purpose = CLAIM_FSCK,
-        .io_max_ns = 2000000000u,
+        .io_max_ns = CLAIM_IO_MAX_NS,
     };
     gethostname(config->host_name, sizeof(config->host_name) - 1);
-    ssize_t got = getrandom(config->holder, sizeof(config->holder), 0);
-    (void)got; // 16 bytes never come short
+    for (size_t i = 0; i < sizeof(config->holder); i += sizeof(uint64_t)) {
+        uint64_t value = environment_random_u64(check->environment);
+        memcpy(config->holder + i, &value, sizeof(value));
+    }
 }
 
 static int refuse_users(struct check *check, const struct claim_users *users)

@@ -22,11 +22,17 @@ struct sweep {
     uint64_t searched;
 };
 
+// The reserve is free space too, only that it stands in the group's header.
+static bool is_unused(const struct space_run *run)
+{
+    return space_run_use(run) == SPACE_FREE || space_run_use(run) == SPACE_RESERVE;
+}
+
 static void report_overlap(const struct sweep *sweep, const struct space_run *before,
                            const struct space_run *run, uint64_t count)
 {
+    bool is_free = is_unused(before) || is_unused(run);
     sweep->check->space.groups[sweep->ag].needs_rebuild = true;
-    bool is_free = space_run_use(before) == SPACE_FREE || space_run_use(run) == SPACE_FREE;
     problem_report(&sweep->check->problems, is_free ? PROBLEM_USED_AND_FREE : PROBLEM_USED_TWICE,
                    sweep->first_block + run->start, "%llu blocks: %s %llu, and %s %llu", (ull)count,
                    space_use_name(space_run_use(before)), (ull)space_run_owner(before),

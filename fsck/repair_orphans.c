@@ -18,9 +18,12 @@ static bool is_deleted(const struct inode_record *record)
     return record != NULL && record->seen & INODE_SEEN_LISTED && record->link_count == 0;
 }
 
-static bool is_cut(const struct inode_record *record)
+// One that was cut by a repair which was itself cut off is listed, but no orphan any more: it keeps
+// all that it has.
+static bool is_to_be_cut(const struct inode_record *record)
 {
-    return record != NULL && record->seen & INODE_SEEN_LISTED && record->link_count > 0;
+    return record != NULL && record->seen & INODE_SEEN_LISTED && record->seen & INODE_SEEN_ORPHAN &&
+           record->link_count > 0;
 }
 
 // A cut inode keeps its own block; its data and nodes are added again as far as they stay.
@@ -32,7 +35,7 @@ static bool run_is_given_up(const struct check *check, const struct space_run *r
     if (use != SPACE_INODE && use != SPACE_TREE && use != SPACE_DATA)
         return false;
     const struct inode_record *record = inode_table_find(&check->inodes, space_run_owner(run));
-    return is_deleted(record) || (use != SPACE_INODE && is_cut(record));
+    return is_deleted(record) || (use != SPACE_INODE && is_to_be_cut(record));
 }
 
 static void drop_space(struct check *check)
@@ -172,12 +175,6 @@ static int cut_inode(struct check *check, uint64_t number)
     disk->truncate_size = le64_make(0);
     format_block_seal(disk, lamport_tick(&check->clock));
     return block_reader_write(check->reader, number, disk);
-}
-
-// An inode that was cut by a repair which was itself cut off is listed and no orphan any more.
-static bool is_to_be_cut(const struct inode_record *record)
-{
-    return is_cut(record) && record->seen & INODE_SEEN_ORPHAN;
 }
 
 int repair_orphan_inodes(struct check *check)

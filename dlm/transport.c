@@ -77,25 +77,55 @@ void transport_socket_tune(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
 }
 
+// --- holding on ---------------------------------------------------------------------------------
+
+// Callbacks may remove the peer that they are about.
+static void peer_enter(struct transport_peer *peer)
+{
+    peer->busy++;
+}
+
+static void peer_leave(struct transport_peer *peer)
+{
+    if (--peer->busy > 0 || !peer->is_removed)
+        return;
+    session_free(peer->session);
+    free(peer);
+}
+
 // --- writing ---------------------------------------------------------------------------------
 
-// Moves frames from the session into the connection until one of them has no more.
-static void peer_write(struct transport_peer *peer)
+// Moves frames into the connection's buffer while it has room for the longest; true: there are
+// more.
+static bool peer_fill(struct transport_peer *peer)
 {
     struct session_frame_wire header;
     const uint8_t *payload;
     size_t length;
-    peer->is_dirty = false;
-    if (peer->phase != PEER_UP)
-        return;
-    while (tls_stream_room(peer->stream) >= sizeof(header) + DLM_FRAME_BYTES_MAX &&
-           session_next(peer->session, &header, &payload, &length)) {
+    while (tls_stream_room(peer->stream) >= sizeof(header) + DLM_FRAME_BYTES_MAX) {
+        if (!session_next(peer->session, &header, &payload, &length))
+            return false;
         tls_stream_write(peer->stream, &header, sizeof(header));
         tls_stream_write(peer->stream, payload, length);
         peer->stats.frames_sent++;
         peer->stats.bytes_sent += sizeof(header) + length;
     }
-    tls_stream_flush(peer->stream);
+    return true;
+}
+
+// Until one of the two has no more: the session no frames, or the socket no room (then it says when
+// it has some again).
+static void peer_write(struct transport_peer *peer)
+{
+    bool has_more = true;
+    peer->is_dirty = false;
+    peer_enter(peer);
+    while (has_more && peer->phase == PEER_UP) {
+        has_more = peer_fill(peer);
+        if (!tls_stream_flush(peer->stream))
+            break;
+    }
+    peer_leave(peer);
 }
 
 static struct transport_peer *dirty_peer(struct transport *transport)
@@ -134,19 +164,6 @@ static void peer_writable(void *context)
 }
 
 // --- up and down -----------------------------------------------------------------------------
-
-static void peer_enter(struct transport_peer *peer)
-{
-    peer->busy++;
-}
-
-static void peer_leave(struct transport_peer *peer)
-{
-    if (--peer->busy > 0 || !peer->is_removed)
-        return;
-    session_free(peer->session);
-    free(peer);
-}
 
 static bool we_connect(const struct transport_peer *peer)
 {
@@ -559,6 +576,26 @@ void transport_free(struct transport *transport)
     environment_event_post_cancel(transport->config.environment, &transport->flush);
     tls_context_free(transport->tls);
     free(transport);
+}
+
+static struct transport_peer *up_peer(struct transport *transport)
+{
+    struct transport_peer *peer;
+    TAILQ_FOREACH (peer, &transport->peers, link)
+        if (peer->phase == PEER_UP)
+            return peer;
+    return NULL;
+}
+
+void transport_cut(struct transport *transport)
+{
+    struct transport_peer *peer;
+    while ((peer = up_peer(transport)) != NULL) {
+        peer_enter(peer);
+        peer_cut(peer);
+        peer_retry(peer);
+        peer_leave(peer);
+    }
 }
 
 uint16_t transport_port(const struct transport *transport)

@@ -74,9 +74,13 @@ void transport_peer_add(struct transport *transport, struct dlm_node peer, uint1
 // Not in the view any more: the link is cut, what was queued is dropped.
 void transport_peer_remove(struct transport *transport, struct dlm_node peer);
 // Queues one payload for the peer's session; it is sent in this turn of the loop, with all others.
-// Ignored for a life that was not added. length <= DLM_FRAME_BYTES_MAX.
+// Ignored for a life that was not added. `length` is a multiple of 8, at most DLM_FRAME_BYTES_MAX.
 void transport_send(struct transport *transport, struct dlm_node to, const uint8_t *bytes,
                     size_t length);
+
+// Cuts every connection; the links come up again by themselves. For tests, and for an administrator
+// who wants a link to take another path.
+void transport_cut(struct transport *transport);
 
 struct transport_link {
     struct dlm_node peer;

@@ -47,12 +47,16 @@ struct tls_stream {
 
 static const uint8_t cipher_id[] = {0x13, 0x01}; // TLS_AES_128_GCM_SHA256: its hash is the key's
 
+// OpenSSL takes a session only in the context that it names, also one made from a key.
+static const uint8_t session_context[] = {'l', 'u', 'n', 'f', 's'};
+
 static SSL_SESSION *key_session(struct tls_context *tls, SSL *ssl)
 {
     const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, cipher_id);
     SSL_SESSION *session = SSL_SESSION_new();
     if (cipher != NULL && session != NULL && SSL_SESSION_set_cipher(session, cipher) == 1 &&
         SSL_SESSION_set1_master_key(session, tls->key, sizeof(tls->key)) == 1 &&
+        SSL_SESSION_set1_id_context(session, session_context, sizeof(session_context)) == 1 &&
         SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1)
         return session;
     SSL_SESSION_free(session);
@@ -106,6 +110,7 @@ struct tls_context *tls_context_new(const uint8_t key[TLS_KEY_BYTES], const char
     SSL_CTX_set_app_data(tls->ssl, tls);
     CHECK(SSL_CTX_set_min_proto_version(tls->ssl, TLS1_3_VERSION) == 1);
     CHECK(SSL_CTX_set_ciphersuites(tls->ssl, "TLS_AES_128_GCM_SHA256") == 1);
+    CHECK(SSL_CTX_set_session_id_context(tls->ssl, session_context, sizeof(session_context)) == 1);
     SSL_CTX_set_session_cache_mode(tls->ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(tls->ssl, 0);
     SSL_CTX_set_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -224,11 +229,11 @@ size_t tls_stream_write(struct tls_stream *stream, const void *bytes, size_t len
     return length;
 }
 
-void tls_stream_flush(struct tls_stream *stream)
+bool tls_stream_flush(struct tls_stream *stream)
 {
     bool wants_write = false;
     if (!stream->is_open || stream->is_closed)
-        return;
+        return false;
     while (stream->output_begin < stream->output_end) {
         ERR_clear_error();
         errno = 0;
@@ -241,11 +246,13 @@ void tls_stream_flush(struct tls_stream *stream)
         if (is_waiting(stream, result, &wants_write))
             break;
         fail_ssl(stream, result);
-        return;
+        return false;
     }
-    if (stream->output_begin == stream->output_end)
+    bool is_all = stream->output_begin == stream->output_end;
+    if (is_all)
         stream->output_begin = stream->output_end = 0;
-    update_interest(stream, wants_write || stream->read_wants_write);
+    update_interest(stream, !is_all || stream->read_wants_write);
+    return is_all;
 }
 
 // Gives the owner what has come; false when the stream is closed.

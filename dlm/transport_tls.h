@@ -47,7 +47,8 @@ void tls_stream_retarget(struct tls_stream *stream, const struct tls_stream_call
 // Takes as much as the output buffer has room for; how much it took.
 size_t tls_stream_write(struct tls_stream *stream, const void *bytes, size_t length);
 size_t tls_stream_room(const struct tls_stream *stream);
-// Pushes the output buffer into the socket.
-void tls_stream_flush(struct tls_stream *stream);
+// Pushes the output buffer into the socket. True if all of it went; else `writable` or `closed` is
+// called some time.
+bool tls_stream_flush(struct tls_stream *stream);
 // No callback comes after it; the memory goes when no callback is on the stack. NULL: nothing.
 void tls_stream_close(struct tls_stream *stream);

@@ -133,3 +133,8 @@ UNIT_TESTS += tests/unit/test_cache
 tests/unit/test_cache_SOURCES   := tests/unit/test_cache.c $(STRUCTURE_WORLD)
 tests/unit/test_cache_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_cache_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_transport
+tests/unit/test_transport_SOURCES   := tests/unit/test_transport.c
+tests/unit/test_transport_LIBRARIES := dlm base
+tests/unit/test_transport_LDLIBS    := -lcmocka -levent_core -lssl -lcrypto

@@ -218,6 +218,8 @@ size_t tls_stream_write(struct tls_stream *stream, const void *bytes, size_t len
     size_t room = tls_stream_room(stream);
     if (length > room)
         length = room;
+    if (length == 0)
+        return 0;
     if (stream->output_end + length > OUTPUT_BYTES) {
         memmove(stream->output, stream->output + stream->output_begin,
                 stream->output_end - stream->output_begin);

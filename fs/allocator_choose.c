@@ -25,16 +25,6 @@ static const struct geometry *geometry_of(const struct allocator_reservation *sp
     return &space->volume->geometry;
 }
 
-static bool is_own(const struct volume *volume, uint32_t number)
-{
-    return number % volume->geometry.slot_count == volume->slot;
-}
-
-bool allocator_is_known(const struct allocator *allocator, uint32_t number)
-{
-    return (allocator->states[number] & GROUP_KNOWN) != 0;
-}
-
 static bool is_good(const struct allocator *allocator, uint32_t number)
 {
     return allocator->states[number] == GROUP_KNOWN;
@@ -141,134 +131,6 @@ static bool is_served(const struct allocator_reservation *space, bool at_best)
     return allocator_held_usable(space) >= need(space, at_best);
 }
 
-// --- the map of initialised groups -------------------------------------------------------------
-
-static int read_map(struct volume *volume, uint32_t number, struct cache_block **block)
-{
-    struct cache_identity identity = {
-        .address = FORMAT_AG_MAP_BLOCK + number / AG_MAP_BITS_PER_BLOCK,
-        .owner = 0,
-        .type = BLOCK_TYPE_AG_MAP,
-        .lock = lock_name_ag_map(),
-    };
-    return cache_read(volume->cache, &identity, block);
-}
-
-static uint8_t *map_byte(struct cache_block *block, uint32_t number)
-{
-    struct ag_map_disk *map = (struct ag_map_disk *)block->bytes;
-    return &map->bits[number % AG_MAP_BITS_PER_BLOCK / 8];
-}
-
-static uint8_t map_mask(uint32_t number)
-{
-    return (uint8_t)(1u << (number % 8));
-}
-
-// Takes note of one group's bit; the map's lock is held.
-static int learn(struct volume *volume, uint32_t number)
-{
-    struct cache_block *block;
-    int result = read_map(volume, number, &block);
-    if (result != 0)
-        return result;
-    if (*map_byte(block, number) & map_mask(number))
-        volume->allocator->states[number] |= GROUP_KNOWN;
-    cache_put(block);
-    return 0;
-}
-
-static int write_new_group(struct volume *volume, uint32_t number, struct journal_handle *handle)
-{
-    struct cache_identity identity = {
-        .address = geometry_ag_first_block(&volume->geometry, number),
-        .owner = number,
-        .type = BLOCK_TYPE_AG_HEADER,
-        .lock = lock_name_ag(number),
-    };
-    struct cache_block *map, *header;
-    int result = read_map(volume, number, &map);
-    if (result != 0)
-        return result;
-    result = cache_create(volume->cache, handle, &identity, &header);
-    if (result == 0) {
-        format_ag_header_init((struct ag_header_disk *)header->bytes, &volume->geometry, number, 0);
-        cache_put(header);
-        cache_change(map, handle);
-        *map_byte(map, number) |= map_mask(number);
-    }
-    cache_put(map);
-    return result;
-}
-
-// Header and bit in one transaction. Both locks are held.
-static int initialise_locked(struct volume *volume, uint32_t number)
-{
-    struct journal_handle *handle;
-    int result = journal_transaction_begin(volume->journal, 2, &handle);
-    if (result != 0)
-        return result;
-    result = write_new_group(volume, number, handle);
-    if (result != 0) {
-        journal_transaction_abort(handle);
-        return result;
-    }
-    journal_transaction_end(handle);
-    volume->allocator->states[number] |= GROUP_KNOWN;
-    return 0;
-}
-
-static int initialise(struct volume *volume, uint32_t number)
-{
-    struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag(number));
-    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0);
-    if (result == 0) {
-        result = initialise_locked(volume, number);
-        cluster_lock_release(lock, LOCK_EXCLUSIVE);
-    }
-    cluster_lock_put(lock);
-    return result;
-}
-
-static int with_map(struct volume *volume, uint32_t number, enum lock_mode mode,
-                    int (*run)(struct volume *volume, uint32_t number))
-{
-    struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag_map());
-    int result = cluster_lock_acquire(lock, mode, 0);
-    if (result == 0) {
-        result = run(volume, number);
-        cluster_lock_release(lock, mode);
-    }
-    cluster_lock_put(lock);
-    return result;
-}
-
-static int learn_or_initialise(struct volume *volume, uint32_t number)
-{
-    int result = learn(volume, number);
-    if (result != 0 || allocator_is_known(volume->allocator, number))
-        return result;
-    return initialise(volume, number);
-}
-
-// Finds a group that this node does not know as initialised, and makes it one. -ENOENT if there is
-// none. No group is held.
-static int add_new_group(struct volume *volume, bool own)
-{
-    uint32_t count = volume->geometry.ag_count;
-    uint32_t start = volume->allocator->own_current;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t number = (uint32_t)(((uint64_t)start + i) % count);
-        if (allocator_is_known(volume->allocator, number) || is_own(volume, number) != own)
-            continue;
-        int result = with_map(volume, number, LOCK_SHARED, learn);
-        if (result == 0 && !allocator_is_known(volume->allocator, number))
-            result = with_map(volume, number, LOCK_EXCLUSIVE, learn_or_initialise);
-        return result;
-    }
-    return -ENOENT;
-}
-
 // --- steps -----------------------------------------------------------------------------------
 
 // The groups that will be freed into. On an error nothing is held.
@@ -291,7 +153,7 @@ static int check_wanted_known(struct allocator_reservation *space)
         uint32_t number = space->wanted_groups[i];
         if (allocator_is_known(volume->allocator, number))
             continue;
-        int result = with_map(volume, number, LOCK_SHARED, learn);
+        int result = allocator_map_learn(volume, number);
         if (result != 0)
             return result;
         if (allocator_is_known(volume->allocator, number))
@@ -363,7 +225,8 @@ static int try_goal_group(struct candidates *search)
     uint32_t number;
     if (space->goal == 0 || !geometry_ag_of_block(geometry_of(space), space->goal, &number))
         return -EAGAIN;
-    if (!is_own(space->volume, number) && space->volume->allocator->groups[number] == NULL)
+    if (!allocator_is_own(space->volume, number) &&
+        space->volume->allocator->groups[number] == NULL)
         return -EAGAIN;
     return try_candidate(search, number);
 }
@@ -377,7 +240,7 @@ static int try_groups(struct allocator_reservation *space, bool own)
     int result = space->group_count < ALLOCATOR_GROUPS_MAX ? try_goal_group(&search) : -ENOSPC;
     for (uint32_t i = 0; i < count && result == -EAGAIN; i++) {
         uint32_t number = (uint32_t)(((uint64_t)allocator->own_current + i) % count);
-        if (is_own(space->volume, number) != own)
+        if (allocator_is_own(space->volume, number) != own)
             continue;
         result = try_candidate(&search, number);
         if (result == 0 && own)
@@ -441,7 +304,7 @@ enum step {
 static int take_step(struct allocator_reservation *space, enum step step)
 {
     if (step == STEP_NEW_OWN || step == STEP_NEW_OTHER) {
-        int result = add_new_group(space->volume, step == STEP_NEW_OWN);
+        int result = allocator_map_add_group(space->volume, step == STEP_NEW_OWN);
         return result == -ENOENT ? -ENOSPC : result;
     }
     if (step == STEP_COMMIT) {

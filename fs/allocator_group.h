@@ -87,9 +87,19 @@ void allocator_busy_undo(struct allocator_reservation *space);
 // Commits, and waits until nothing is busy that was so before the call. Waits.
 int allocator_busy_wait(struct allocator *allocator);
 
+// --- the map of initialised groups (allocator_map.c) ------------------------------------------
+
+// Groups that this node prefers.
+bool allocator_is_own(const struct volume *volume, uint32_t number);
+bool allocator_is_known(const struct allocator *allocator, uint32_t number);
+// Takes note of what the map says of a group. No group is held. Waits.
+int allocator_map_learn(struct volume *volume, uint32_t number);
+// Finds a group (own ones or others) that this node does not know as initialised, and makes it one.
+// -ENOENT if there is none. No group is held. Waits.
+int allocator_map_add_group(struct volume *volume, bool own);
+
 // --- choosing (allocator_choose.c) -----------------------------------------------------------
 
-bool allocator_is_known(const struct allocator *allocator, uint32_t number);
 // What the held groups could give out.
 uint64_t allocator_held_usable(const struct allocator_reservation *space);
 // Lets the group at `index` of the held ones go.

@@ -400,15 +400,23 @@ uint64_t free_extents_balance_need(const struct free_extents *extents)
     return ready < RESERVE_LOW ? RESERVE_HIGH - ready : 0;
 }
 
-// A take or add changes at most two neighbouring items: the path of one change, and one leaf. What
-// fills the reserve, and a run of takes, stays within two neighbouring leaves (three if it wraps).
+// What the balance at the start of the handle costs: it fills from items that are near each other,
+// or gives single blocks back anywhere, or has nothing to do.
+static uint32_t balance_credits(const struct free_extents *extents, uint32_t change)
+{
+    if (reserve_count(extents) > RESERVE_HIGH)
+        return DRAIN_CHANGES_MAX * change;
+    return reserve_ready_count(extents) < RESERVE_LOW ? 2 * change : 0;
+}
+
+// A take or add changes at most two neighbouring items: the path of one change, and one leaf. A run
+// of takes stays within two neighbouring leaves (three if it wraps). The tree may get a level more.
 uint32_t free_extents_credits(const struct free_extents *extents, uint32_t scattered, uint32_t run)
 {
-    const struct tree *tree = &extents->tree;
-    uint32_t level = tree_level(tree);
+    uint32_t level = tree_level(&extents->tree);
     if (level == 0)
         return 1 + 3 + (scattered + run + BALANCE_CHANGES_MAX) / 30;
     uint32_t change = 3 * level + 3;
-    uint32_t balance = DRAIN_CHANGES_MAX * change + level;
-    return 1 + balance + scattered * change + (run > 0 ? 3 * change + run / 30 : 0);
+    uint32_t run_changes = run < 3 ? run : 3;
+    return 1 + 3 + balance_credits(extents, change) + (scattered + run_changes) * change + run / 30;
 }

@@ -8,7 +8,8 @@ format_SHELL := fs/format_find.c
 LIBRARIES += fs_structures
 fs_structures_PURE  := fs/tree_node.c
 fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
-                       fs/free_extents.c fs/allocator_group.c fs/allocator_choose.c \
+                       fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
+                       fs/allocator_choose.c \
                        fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \
                        fs/directory.c fs/xattr.c fs/orphans.c
 

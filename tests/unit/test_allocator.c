@@ -449,6 +449,46 @@ static void frees_on_a_full_volume(void **state)
     structure_world_close(&world);
 }
 
+// Random operations in a group with thousands of free extents: trees of three levels, and the
+// credits that changes in them may cost (the journal checks that they suffice).
+static void run_fragmented(void *argument)
+{
+    struct history *history = argument;
+    struct model *model = &history->model;
+    while (take_single(model) == 0)
+        ;
+    qsort(model->owned, model->owned_count, sizeof(model->owned[0]), compare_owned);
+    for (unsigned i = model->owned_count; i > 1; i -= 2)
+        assert_int_equal(free_index(model, i - 2), 0);
+    model_commit(model);
+    run_history(history);
+}
+
+static unsigned level_on_lun(struct structure_world *world, uint32_t ag)
+{
+    const struct geometry *g = &world->volume.geometry;
+    struct ag_header_disk *header =
+        (struct ag_header_disk *)structure_world_block(world, geometry_ag_first_block(g, ag));
+    return ((struct tree_node_disk *)header->free_root)->level;
+}
+
+static void fragmented_groups(void **state)
+{
+    (void)state;
+    static struct structure_world world;
+    static struct history history;
+    structure_world_open(&world, &(struct structure_options){
+                                     .block_count = 25400, .ag_block_shift = 14, .seed = 19});
+    model_init(&history.model, &world, 19);
+    history.operations = 6000;
+    history.run_max = 5;
+    structure_world_run(&world, run_fragmented, &history);
+    check_after_remount(&history.model);
+    print_message("levels above the leaves: %u\n", level_on_lun(&world, 0));
+    model_deinit(&history.model);
+    structure_world_close(&world);
+}
+
 // --- busy ------------------------------------------------------------------------------------
 
 static void run_busy(void *argument)
@@ -850,6 +890,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories),
         cmocka_unit_test(frees_on_a_full_volume),
+        cmocka_unit_test(fragmented_groups),
         cmocka_unit_test(busy_space_waits_for_its_commit),
         cmocka_unit_test(short_runs_fill_gaps),
         cmocka_unit_test(hand_over_leaves_nothing_busy),

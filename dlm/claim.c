@@ -25,7 +25,7 @@ struct look {
     enum claim_purpose purpose;
     uint32_t beat_ms; // the slowest of all that may still beat
     bool slots_are_free;
-    uint8_t claim[BLOCK_BYTES];
+    _Alignas(8) uint8_t claim[BLOCK_BYTES];
     struct heartbeat_content content[FORMAT_SLOT_COUNT_MAX];
     struct lease_sighting slots[FORMAT_SLOT_COUNT_MAX];
 };
@@ -37,7 +37,7 @@ struct watch {
     uint8_t *buffer;
     struct look before, now;
     bool owns_claim; // `ours` stands in the block, if nobody has written since
-    uint8_t ours[BLOCK_BYTES];
+    _Alignas(8) uint8_t ours[BLOCK_BYTES];
 };
 
 // --- clock -----------------------------------------------------------------------------------

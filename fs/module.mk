@@ -28,6 +28,11 @@ PROGRAMS += mount.lunfs
 mount.lunfs_SOURCES   := fs/mount_lunfs.c
 mount.lunfs_LIBRARIES := frontend format base
 
+# umount(8)'s helper is the same program under another name, in the build folder too.
+all: $(BUILD)/umount.fuse.lunfs
+$(BUILD)/umount.fuse.lunfs: $(BUILD)/mount.lunfs
+	@ln -sf mount.lunfs $@
+
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
 fs_core_SHELL := fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c fs/cluster_lock.c \
@@ -53,10 +58,11 @@ lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
+PROGRAMS += lunfs
 lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_fence.c fs/tool_image.c fs/tool_info.c \
                    fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \
                    fs/tool_stat.c fs/tool_target.c
-lunfs_LIBRARIES := frontend format base
+lunfs_LIBRARIES := frontend journal format base
 lunfs_LDLIBS    := -ljson-c
 
 # Installation: DESTDIR for packages. mount(8), mkfs(8) and fsck(8) find the programs by these

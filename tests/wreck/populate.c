@@ -227,8 +227,10 @@ static void add_extent(struct populator *p, struct content *content, uint64_t fi
                        uint32_t count, uint32_t flags)
 {
     struct format_key key = {.kind = ITEM_EXTENT, .major = file_block};
+    uint64_t start = take_blocks(p, count);
+    memset(image_block(p->image, start), 'x', (size_t)count * BLOCK_BYTES);
     struct extent_disk value = {
-        .start_block = le64_make(take_blocks(p, count)),
+        .start_block = le64_make(start),
         .block_count = le32_make(count),
         .flags = le32_make(flags),
     };
@@ -368,7 +370,7 @@ static uint64_t make_small(struct populator *p, uint32_t mode, size_t size)
 {
     struct content content = {.data_blocks = 0};
     char bytes[FORMAT_SYMLINK_BYTES_MAX];
-    memset(bytes, 'x', sizeof(bytes));
+    memset(bytes, S_ISLNK(mode) ? 'l' : 'x', sizeof(bytes));
     add_inline(&content, bytes, size);
     return make_file(p, mode, size, 1, &content);
 }

@@ -14,6 +14,8 @@
 #include "fs/base/sabotage.h"
 #include "journal/state.h"
 
+enum { BLOCKS_PER_FLUSH_MAX = 4096 }; // what is sorted and settled in one slice (rule P4)
+
 // --- below PW ------------------------------------------------------------------------------------
 
 static bool is_any_uncommitted(struct journal *journal, const struct lock_name *names, size_t count)
@@ -45,6 +47,8 @@ static void collect_dirty(struct journal *journal, const struct lock_name *names
         if (lock == NULL)
             continue;
         TAILQ_FOREACH (block, &lock->dirty, lock_link) {
+            if (write_back->count == BLOCKS_PER_FLUSH_MAX)
+                return;
             if (journal_block_can_write_back(block))
                 journal_write_back_add(write_back, block);
             else

@@ -36,7 +36,7 @@ struct journal_transaction {
     uint32_t open_handles;
     uint32_t credits_reserved; // of open handles, not spent yet
     bool is_wanted;            // somebody waits for its commit
-    bool needs_data_flush;
+    uint64_t data_flush;       // barrier ticket: data that it shows is durable after it; 0: none
     bool is_durable;
 
     struct journal_block_list blocks; // changed in it

@@ -388,7 +388,8 @@ void journal_transaction_end(struct journal_handle *handle)
     if (SABOTAGE(journal_reuse_before_commit))
         run_on_durable(&handle->on_durable, 0);
     TAILQ_CONCAT(&transaction->on_durable, &handle->on_durable, link);
-    transaction->needs_data_flush |= handle->needs_data_flush;
+    if (handle->needs_data_flush)
+        transaction->data_flush = journal_barrier_ticket(&journal->barrier);
     arm_commit_timer(journal);
     if (transaction->block_count + transaction->revoke_count >= journal->transaction_blocks_max / 2)
         journal_commit_request(journal);

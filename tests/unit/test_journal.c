@@ -36,6 +36,8 @@ struct fixture {
     struct journal_block blocks[BLOCKS]; // block i is under lock (1, i)
     struct test_block *bytes;
     uint32_t failed_count;
+    uint32_t checkpoints, retired; // of coroutines beside the test's
+    uint64_t progress_done, progress_total;
     void (*body)(struct fixture *fixture);
     bool is_done;
 };
@@ -52,6 +54,14 @@ static void count_failed(void *context, int error)
     struct fixture *fixture = context;
     assert_true(error < 0);
     fixture->failed_count++;
+}
+
+static void note_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct fixture *fixture = context;
+    assert_true(done <= total && done >= fixture->progress_done);
+    fixture->progress_done = done;
+    fixture->progress_total = total;
 }
 
 static void init_blocks(struct fixture *fixture)
@@ -82,6 +92,7 @@ static struct fixture *fixture_new(uint32_t journal_block_count)
     fixture->device = sim_disk_attach(fixture->disk, "lun");
     fixture->callbacks = test_block_callbacks;
     fixture->callbacks.failed = count_failed;
+    fixture->callbacks.progress = note_progress;
     log_init_null(&fixture->log);
     fixture->config = (struct journal_config){
         .device = fixture->device,
@@ -153,6 +164,7 @@ static void change(struct fixture *fixture, uint32_t first, uint32_t count, uint
     for (uint32_t i = first; i < first + count; i++) {
         journal_transaction_change(handle, &fixture->blocks[i]);
         fill(fixture, i, serial);
+        journal_transaction_change(handle, &fixture->blocks[i]); // costs no second credit
     }
     journal_transaction_end(handle);
 }
@@ -241,6 +253,8 @@ static void body_sync_survives(struct fixture *fixture)
     assert_int_equal(replay(fixture, &report), 0);
     assert_int_equal(report.dirty_count, 1);
     assert_int_equal(report.written_count, 4);
+    assert_int_equal(fixture->progress_total, 8); // each image is checked, then written
+    assert_int_equal(fixture->progress_done, 8);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(serial_on_disk(fixture, i), 9);
     assert_int_equal(replay(fixture, &report), 0); // clean by now
@@ -347,6 +361,23 @@ static void body_on_durable(struct fixture *fixture)
     assert_int_equal(serial_on_disk(fixture, 0), UINT64_MAX); // its write-back was cancelled
 }
 
+// A transaction that changes no block is durable when those before it are.
+static void body_on_durable_alone(struct fixture *fixture)
+{
+    struct expected_durable expected = {.on_durable.run = note_durable};
+    struct journal_handle *handle;
+    open_new(fixture);
+    assert_int_equal(journal_transaction_begin(fixture->journal, 1, &handle), 0);
+    journal_transaction_on_durable(handle, &expected.on_durable);
+    journal_transaction_end(handle);
+    assert_int_equal(expected.runs, 0);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    assert_int_equal(expected.runs, 1);
+    assert_int_equal(status_of(fixture).commit_count, 0);
+    assert_int_equal(status_of(fixture).used_block_count, 0);
+    close_clean(fixture);
+}
+
 static void body_revoked_is_not_replayed(struct fixture *fixture)
 {
     struct journal_replay_report report;
@@ -364,33 +395,89 @@ static void body_revoked_is_not_replayed(struct fixture *fixture)
     assert_int_equal(serial_on_disk(fixture, 1), 3);
 }
 
+// Blocks of a test that needs more than the fixture has; under lock 0.
+enum { WIDE = 1500 };
+
+struct wide {
+    struct test_block *bytes;
+    struct journal_block *blocks;
+};
+
+static struct wide wide_new(void)
+{
+    struct wide wide = {block_buffer_new(WIDE * sizeof(struct test_block)),
+                        calloc(WIDE, sizeof(struct journal_block))};
+    for (uint32_t i = 0; i < WIDE; i++)
+        journal_block_init(&wide.blocks[i], FIRST_ADDRESS + 1000 + i, lock_of(0),
+                           (uint8_t *)&wide.bytes[i]);
+    return wide;
+}
+
+static void wide_free(struct wide *wide)
+{
+    free(wide->blocks);
+    free(wide->bytes);
+}
+
+static void wide_change(struct fixture *fixture, struct wide *wide, uint32_t first, uint32_t count,
+                        uint64_t serial)
+{
+    struct journal_handle *handle;
+    assert_int_equal(journal_transaction_begin(fixture->journal, count, &handle), 0);
+    for (uint32_t i = first; i < first + count; i++) {
+        journal_transaction_change(handle, &wide->blocks[i]);
+        test_block_fill(&wide->bytes[i], FIRST_ADDRESS + 1000 + i, 1, serial);
+    }
+    journal_transaction_end(handle);
+}
+
 // A record of more blocks than one chunk, with several header blocks.
 static void body_large_transaction(struct fixture *fixture)
 {
-    enum { MANY = 1500 };
     struct journal_replay_report report;
-    struct journal_handle *handle;
-    struct test_block *bytes = block_buffer_new(MANY * sizeof(struct test_block));
-    struct journal_block *blocks = calloc(MANY, sizeof(*blocks));
+    struct wide wide = wide_new();
     open_new(fixture);
-    assert_true(journal_credits_max(fixture->journal) >= MANY);
-    assert_int_equal(journal_transaction_begin(fixture->journal, MANY, &handle), 0);
-    for (uint32_t i = 0; i < MANY; i++) {
-        journal_block_init(&blocks[i], FIRST_ADDRESS + 1000 + i, lock_of(i % 7),
-                           (uint8_t *)&bytes[i]);
-        journal_transaction_change(handle, &blocks[i]);
-        test_block_fill(&bytes[i], FIRST_ADDRESS + 1000 + i, 1, 55);
-    }
-    journal_transaction_end(handle);
+    assert_true(journal_credits_max(fixture->journal) >= WIDE);
+    wide_change(fixture, &wide, 0, WIDE, 55);
     assert_int_equal(journal_sync(fixture->journal), 0);
     crash(fixture);
     assert_int_equal(replay(fixture, &report), 0);
     assert_int_equal(report.record_count, 1);
-    assert_int_equal(report.written_count, MANY);
-    for (uint32_t i = 0; i < MANY; i++)
+    assert_int_equal(report.written_count, WIDE);
+    for (uint32_t i = 0; i < WIDE; i++)
         assert_int_equal(serial_on_disk(fixture, 1000 + i), 55);
-    free(blocks);
-    free(bytes);
+    wide_free(&wide);
+}
+
+static void run_checkpoint(void *argument)
+{
+    struct fixture *fixture = argument;
+    assert_int_equal(journal_checkpoint(fixture->journal), 0);
+    fixture->checkpoints++;
+}
+
+// Blocks at the end of a long write-back are changed while its beginning is under way: what gets to
+// their place is committed content all the same, and the newest in the end.
+static void body_change_during_write_back(struct fixture *fixture)
+{
+    struct wide wide = wide_new();
+    open_new(fixture);
+    wide_change(fixture, &wide, 0, 600, 1);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    coroutine_start(fixture->scheduler, "checkpoint", run_checkpoint, fixture);
+    while (!wide.blocks[0].is_in_write_back)
+        environment_sleep(&fixture->node.environment, 1000);
+    wide_change(fixture, &wide, 500, 100, 2);
+    while (wide.blocks[0].is_in_write_back) {
+        assert_true(serial_on_disk(fixture, 1550) != 2); // not committed
+        environment_sleep(&fixture->node.environment, 1000);
+    }
+    while (fixture->checkpoints == 0)
+        environment_sleep(&fixture->node.environment, 1000);
+    close_clean(fixture);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_int_equal(serial_on_disk(fixture, 1000 + i), i < 500 ? 1 : 2);
+    wide_free(&wide);
 }
 
 // --- locks ---------------------------------------------------------------------------------------
@@ -449,8 +536,44 @@ static void body_many_locks_share(struct fixture *fixture)
     close_clean(fixture);
 }
 
-// --- what is wrong on disk
-// ------------------------------------------------------------------------
+static void run_retires(void *argument)
+{
+    struct fixture *fixture = argument;
+    for (uint32_t i = 1; i < 12; i++) {
+        struct lock_name name = lock_of(i);
+        assert_int_equal(journal_lock_give_up(fixture->journal, &name, 1), 0);
+        fixture->retired++;
+    }
+}
+
+// The tail is held by a block that an open handle changes, and each lock wants a record of its own:
+// the last ones wait for the handle's commit, and get through (rule 32).
+static void body_retires_wait_for_room(struct fixture *fixture)
+{
+    struct journal_handle *handles[2];
+    open_new(fixture);
+    for (uint32_t half = 0; half < 2; half++) {
+        for (uint32_t i = 0; i < 6; i += 3)
+            change(fixture, half * 6 + i, 3, 1);
+        assert_int_equal(journal_sync(fixture->journal), 0);
+    }
+    assert_int_equal(status_of(fixture).used_block_count, 14);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(journal_transaction_begin(fixture->journal, 3, &handles[i]), 0);
+    journal_transaction_change(handles[0], &fixture->blocks[0]);
+    fill(fixture, 0, 2);
+    coroutine_start(fixture->scheduler, "retires", run_retires, fixture);
+    environment_sleep(&fixture->node.environment, UINT64_C(3000000000));
+    assert_true(fixture->retired > 3 && fixture->retired < 11);
+    for (uint32_t i = 0; i < 2; i++)
+        journal_transaction_end(handles[i]);
+    environment_sleep(&fixture->node.environment, UINT64_C(1000000000));
+    assert_int_equal(fixture->retired, 11);
+    close_clean(fixture);
+    assert_int_equal(serial_on_disk(fixture, 0), 2);
+}
+
+// --- what is wrong on disk ----------------------------------------------------------------------
 
 static void body_version_guard(struct fixture *fixture)
 {
@@ -471,6 +594,45 @@ static void body_version_guard(struct fixture *fixture)
     sim_disk_poke(fixture->disk, (FIRST_ADDRESS + 1) * (uint64_t)BLOCK, &newer, BLOCK);
     assert_int_equal(replay(fixture, &report), 0);
     assert_int_equal(serial_on_disk(fixture, 1), 4);
+}
+
+// What fsck -n would see in place of the blocks.
+static void read_images(struct fixture *fixture, const struct journal_scan *scan)
+{
+    struct test_block *block = block_buffer_new(BLOCK);
+    for (size_t i = 0; i < scan->image_count; i++) {
+        assert_int_equal(journal_scan_read(&fixture->config, &scan->images[i], (uint8_t *)block),
+                         0);
+        assert_true(test_block_is_valid(block, scan->images[i].address));
+        assert_int_equal(block->version, scan->images[i].version);
+    }
+    free(block);
+}
+
+// The log holds an image of a block that the device does not have.
+static void body_address_outside(struct fixture *fixture)
+{
+    struct journal_replay_report report;
+    open_new(fixture);
+    change(fixture, 0, 1, 4);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    crash(fixture);
+    fixture->device->size_bytes = (uint64_t)FIRST_ADDRESS * BLOCK;
+    assert_int_equal(replay(fixture, &report), -ERROR_JOURNAL_RECORD);
+}
+
+// The log holds something whole that is no block of ours: nothing is written.
+static void body_image_is_no_block(struct fixture *fixture)
+{
+    struct journal_replay_report report;
+    open_new(fixture);
+    change(fixture, 0, 2, 4);
+    fixture->bytes[1].address++;
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    crash(fixture);
+    assert_int_equal(replay(fixture, &report), -ERROR_JOURNAL_RECORD);
+    assert_int_equal(report.error_address, FIRST_ADDRESS + 1);
+    assert_int_equal(serial_on_disk(fixture, 0), UINT64_MAX);
 }
 
 static void body_damaged_log(struct fixture *fixture)
@@ -497,6 +659,7 @@ static void body_damaged_log(struct fixture *fixture)
     assert_int_equal(journal_scan(&fixture->config, 1, &scan), 0);
     assert_int_equal(scan.record_count, 2);
     assert_int_equal(scan.image_count, 2);
+    read_images(fixture, &scan);
     journal_scan_deinit(&scan);
     assert_int_equal(replay(fixture, &report), 0);
     assert_int_equal(serial_on_disk(fixture, 2), 2);
@@ -581,6 +744,11 @@ JOURNAL_TEST(clean_lock_is_free, 256)
 JOURNAL_TEST(many_locks_share, 256)
 JOURNAL_TEST(version_guard, 256)
 JOURNAL_TEST(damaged_log, 256)
+JOURNAL_TEST(address_outside, 256)
+JOURNAL_TEST(image_is_no_block, 256)
+JOURNAL_TEST(retires_wait_for_room, 32)
+JOURNAL_TEST(on_durable_alone, 64)
+JOURNAL_TEST(change_during_write_back, 16384)
 JOURNAL_TEST(write_error, 256)
 JOURNAL_TEST(flush_error, 256)
 JOURNAL_TEST(status_text, 64)
@@ -603,6 +771,11 @@ int main(void)
         cmocka_unit_test(many_locks_share),
         cmocka_unit_test(version_guard),
         cmocka_unit_test(damaged_log),
+        cmocka_unit_test(address_outside),
+        cmocka_unit_test(image_is_no_block),
+        cmocka_unit_test(retires_wait_for_room),
+        cmocka_unit_test(on_durable_alone),
+        cmocka_unit_test(change_during_write_back),
         cmocka_unit_test(write_error),
         cmocka_unit_test(flush_error),
         cmocka_unit_test(status_text),

@@ -523,16 +523,17 @@ void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
         pump(lock);
 }
 
+// The answer may come at once, and a lock that was denied has nothing to live for.
 void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
                            enum lock_mode mode)
 {
     for (size_t i = 0; i < count && table->failure == 0; i++) {
-        struct cluster_lock *lock = find_or_make(table, names[i]);
+        struct cluster_lock *lock = cluster_lock_get(table, names[i]);
         bool is_quiet = lock->wanted == RIGHT_NONE && !lock->is_demoting && !has_holders(lock) &&
                         TAILQ_EMPTY(&lock->waiters);
         if (is_quiet && lock->right < right_for(mode))
             ask(lock, right_for(mode), true);
-        settle(lock);
+        cluster_lock_put(lock);
     }
 }
 

@@ -481,6 +481,28 @@ static void test_prefetch_asks_ahead(void **state)
     world_free(world);
 }
 
+// A denial that comes at once, from this node as the master, leaves nothing behind.
+static void test_prefetch_denied_at_once(void **state)
+{
+    (void)state;
+    struct world *world = world_new(8);
+    struct lock_name names[64];
+    struct job jobs[64];
+    for (uint64_t i = 0; i < 64; i++) {
+        names[i] = lock_name_inode(i);
+        jobs[i] = job_on(world, 0, i, LOCK_EXCLUSIVE);
+        start_job(&jobs[i]);
+    }
+    settle_world(world);
+    cluster_lock_prefetch(world->nodes[1].volume.locks, names, 64, LOCK_EXCLUSIVE);
+    settle_world(world);
+    assert_int_equal(dlm_core_status_get(dlm_service_core(world->nodes[1].service)).lock_count, 0);
+    for (int i = 0; i < 64; i++)
+        finish_job(&jobs[i]);
+    settle_world(world);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_random_holders),
         cmocka_unit_test(test_release_all_leaves_nothing),
         cmocka_unit_test(test_prefetch_asks_ahead),
+        cmocka_unit_test(test_prefetch_denied_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,13 +141,13 @@ static int take_run_lock(const struct invocation *invocation)
 
 // The daemon serves memory reclaim: nothing of it may be paged out, killed for memory, or wait for
 // I/O through itself. All of it is inherited by worker, guard and their threads (rule P35).
-static void prepare_for_reclaim(void)
+static void prepare_for_reclaim(struct log *log)
 {
     CLEANUP_CLOSE int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (score >= 0 && write(score, "-1000", 5) != 5)
-        perror("lunfsd: oom_score_adj");
+    if (score < 0 || write(score, "-1000", 5) != 5)
+        log_warning(log, "oom_score_adj: %s", strerror(errno));
     if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
-        perror("lunfsd: PR_SET_IO_FLUSHER");
+        log_warning(log, "PR_SET_IO_FLUSHER: %s", strerror(errno));
 }
 
 // Waits for the report and passes it on to the user.
@@ -227,7 +227,7 @@ static int serve(struct invocation *invocation, int run_lock)
         return MOUNT_EXIT_SYSTEM;
     umask(022);
     signal(SIGPIPE, SIG_IGN);
-    prepare_for_reclaim();
+    prepare_for_reclaim(log_daemon_log(config.log));
     int exit_code = guard_run(&config);
     log_daemon_free(config.log);
     return exit_code;

@@ -56,6 +56,10 @@ static bool find_device(const char *what, struct tool_target *target, struct tex
     if (!volume_find(what, target->name, why))
         return false;
     int result = volume_probe(target->name, &target->geometry);
+    if (result == -ENOTBLK) {
+        text_add(why, "%s is neither a lunfs mount of this node nor a device", what);
+        return false;
+    }
     if (result != 0) {
         text_add(why, "%s: %s", target->name, error_text(result));
         return false;

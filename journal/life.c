@@ -162,6 +162,7 @@ static void end_for_good(struct journal *journal)
 {
     journal->is_failed = true;
     disarm_timers(journal);
+    journal_admit_nobody(journal);
     journal_transaction_fail_all(journal);
     wake_everybody(journal);
 }

@@ -208,15 +208,21 @@ void journal_lock_table_pass_tail(struct journal *journal);
 struct journal_transaction *journal_transaction_new(struct journal *journal, uint64_t ticket);
 void journal_transaction_free(struct journal *journal, struct journal_transaction *transaction);
 bool journal_transaction_has_content(const struct journal_transaction *transaction);
-// Lets waiting handles in, as far as there is room; asks for what room needs.
-void journal_admit(struct journal *journal);
 // Runs the on_durable list if all is fulfilled.
 void journal_transaction_try_finish(struct journal *journal,
                                     struct journal_transaction *transaction);
-// Wakes all in journal_transaction_begin, which fail, and gives the on_durable lists back.
+// Gives the on_durable lists back with an error.
 void journal_transaction_fail_all(struct journal *journal);
+// --- admission.c -----------------------------------------------------------------------------
+
 // The most blocks that the running transaction's record may take, were `credits` added.
 uint64_t journal_running_blocks(const struct journal *journal, uint32_t credits);
+// Lets waiting handles in, as far as there is room; asks for what room needs.
+void journal_admit(struct journal *journal);
+// Waits until the handle belongs to the running transaction; false if the journal failed.
+bool journal_admit_handle(struct journal *journal, struct journal_handle *handle);
+// Wakes all that wait for room; they fail.
+void journal_admit_nobody(struct journal *journal);
 
 // --- commit.c, record_write.c ----------------------------------------------------------------
 

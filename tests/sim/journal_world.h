@@ -11,7 +11,7 @@
 //   journal_truth.c     what each block must hold; operations, and which of them may be lost
 //   journal_locks.c     the oracle of the locks, obeying write-back and retire
 //   journal_node.c      the life of a node: workers, giving locks up, unmount
-//   journal_operations.c  what workers do
+//   journal_operations.c  what workers do; journal_work.c: the steps of it
 //   journal_recovery.c  crashes, fences, replays in any order, cut off and repeated
 //   journal_shadow.c    what a power cut after this write would have left
 //

@@ -24,8 +24,8 @@ endif
 JOURNAL_SIM_SOURCES := tests/sim/journal_format.c tests/sim/journal_locks.c tests/sim/journal_node.c \
                        tests/sim/journal_operations.c tests/sim/journal_recovery.c \
                        tests/sim/journal_shadow.c tests/sim/journal_truth.c \
-                       tests/sim/journal_world.c tests/sim/disk.c tests/sim/disk_pages.c \
-                       tests/sim/world.c tests/sim/sabotage_switch.c
+                       tests/sim/journal_work.c tests/sim/journal_world.c tests/sim/disk.c \
+                       tests/sim/disk_pages.c tests/sim/world.c tests/sim/sabotage_switch.c
 
 TEST_PROGRAMS += tests/journal-sim
 tests/journal-sim_SOURCES   := tests/sim/journal_sim.c $(JOURNAL_SIM_SOURCES)

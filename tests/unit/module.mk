@@ -138,3 +138,13 @@ UNIT_TESTS += tests/unit/test_transport
 tests/unit/test_transport_SOURCES   := tests/unit/test_transport.c
 tests/unit/test_transport_LIBRARIES := dlm base
 tests/unit/test_transport_LDLIBS    := -lcmocka -levent_core -lssl -lcrypto
+
+UNIT_TESTS += tests/unit/test_format_document
+tests/unit/test_format_document_SOURCES   := tests/unit/test_format_document.c
+tests/unit/test_format_document_LIBRARIES := format base
+tests/unit/test_format_document_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_format_decode
+tests/unit/test_format_decode_SOURCES   := tests/unit/test_format_decode.c
+tests/unit/test_format_decode_LIBRARIES := format base
+tests/unit/test_format_decode_LDLIBS    := -lcmocka

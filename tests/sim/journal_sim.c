@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // journal-sim: runs seeded histories of nodes with journals on a mean disk.
-//   journal-sim [--seeds N] [--first S] [--cut PERCENT] [--verbose]
+//   journal-sim [--seeds N] [--first S] [--cut PERCENT | --cut-every-write] [--verbose]
 //   journal-sim --sabotage NAME|all [--seeds N] [--first S] [--cut PERCENT]
 // --cut: after so many percent of all writes a power cut is tried on a clone of the disk (2; with
-// --sabotage 10; 100: after every write).
+// --sabotage 10).
 // Exits 1 at the first history that breaks an invariant and prints the command that replays it.
 // With --sabotage (built with SABOTAGE=1) it is the other way round: a broken rule must be found
 // within N histories (2000), or it exits 1.
@@ -41,13 +41,15 @@ static bool parse_options(int argc, char **argv, struct options *options)
         {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
     int option;
     *options = (struct options){.first = 1, .shadow_percent = UINT32_MAX};
-    while ((option = getopt_long(argc, argv, "n:s:c:b:v", names, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "n:s:c:eb:v", names, NULL)) != -1) {
         if (option == 'n')
             options->seeds = strtoull(optarg, NULL, 0);
         else if (option == 's')
             options->first = strtoull(optarg, NULL, 0);
         else if (option == 'c')
             options->shadow_percent = (uint32_t)strtoul(optarg, NULL, 0);
+        else if (option == 'e')
+            options->shadow_percent = 100;
         else if (option == 'b')
             options->sabotage = optarg;
         else if (option == 'v')
@@ -198,8 +200,8 @@ int main(int argc, char **argv)
     struct options options;
     if (!parse_options(argc, argv, &options)) {
         fprintf(stderr,
-                "usage: %s [--seeds N] [--first S] [--cut PERCENT] [--sabotage NAME|all]"
-                " [--verbose]\n",
+                "usage: %s [--seeds N] [--first S] [--cut PERCENT | --cut-every-write]"
+                " [--sabotage NAME|all] [--verbose]\n",
                 argv[0]);
         return 2;
     }

@@ -35,10 +35,13 @@ struct totals {
 
 static bool parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {
-        {"seeds", required_argument, NULL, 'n'}, {"first", required_argument, NULL, 's'},
-        {"cut", required_argument, NULL, 'c'},   {"sabotage", required_argument, NULL, 'b'},
-        {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"seeds", required_argument, NULL, 'n'},
+                                          {"first", required_argument, NULL, 's'},
+                                          {"cut", required_argument, NULL, 'c'},
+                                          {"cut-every-write", no_argument, NULL, 'e'},
+                                          {"sabotage", required_argument, NULL, 'b'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     int option;
     *options = (struct options){.first = 1, .shadow_percent = UINT32_MAX};
     while ((option = getopt_long(argc, argv, "n:s:c:eb:v", names, NULL)) != -1) {

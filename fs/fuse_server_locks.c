@@ -21,6 +21,11 @@
 
 static const uint64_t cancel_patience_ns = 1000000000;
 
+// close(2) does not wait for its RELEASE, so who has just closed a file, or waited for somebody who
+// did, may ask for a lock before we have dropped what went with it. A refusal is worth that much
+// time to be sure.
+static const uint64_t release_patience_ns = 2000000;
+
 // A lock request in the hands of the range locks. It outlives the FUSE request if that was
 // interrupted and the answer is late.
 struct lock_waiter {
@@ -205,6 +210,16 @@ bool fuse_server_locks_are_idle(const struct fuse_server *server)
 
 // --- run: in a coroutine of the core ---------------------------------------------------------
 
+static int ask_for_lock(struct fuse_request *request)
+{
+    struct range_locks *locks = request->server->config.range_locks;
+    struct lock_waiter *waiter = waiter_new(request);
+    locks->operations->lock(locks, &waiter->request);
+    int result = wait_for_answer(waiter);
+    waiter_forget(waiter);
+    return result;
+}
+
 static int run_set_lock(struct fuse_request *request)
 {
     struct range_locks *locks = request->server->config.range_locks;
@@ -214,10 +229,11 @@ static int run_set_lock(struct fuse_request *request)
     }
     // Before the lock is asked for: a handle that may hold one must be known to FLUSH.
     fuse_server_note_locks(request->server, request->handle, true);
-    struct lock_waiter *waiter = waiter_new(request);
-    locks->operations->lock(locks, &waiter->request);
-    int result = wait_for_answer(waiter);
-    waiter_forget(waiter);
+    int result = ask_for_lock(request);
+    if (result == -EAGAIN) {
+        environment_sleep(request->server->volume->environment, release_patience_ns);
+        result = ask_for_lock(request);
+    }
     return result;
 }
 

@@ -45,7 +45,8 @@ struct check {
     struct block_device *device;
     struct environment *environment;
     struct log *log;
-    FILE *out; // problems and the verdict
+    FILE *out;          // problems and the verdict
+    uint64_t io_max_ns; // how long a write of somebody else's may be on its way to the LUN
     struct problems problems;
     struct progress progress;
 
@@ -74,7 +75,7 @@ struct check {
 };
 
 // All of it: the passes, the repair, the verdict. `check` is zeroed but for options, device,
-// environment, log and out. An enum fsck_exit.
+// environment, log, out and io_max_ns. An enum fsck_exit.
 int check_run(struct check *check);
 
 // 0, or a negative error after which the check is over, and then the reason was printed.

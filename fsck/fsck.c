@@ -8,6 +8,7 @@
 #include "fs/base/block_device_file.h"
 #include "fs/base/environment_tool.h"
 #include "fs/base/error.h"
+#include "fs/device_timeouts.h"
 #include "fsck/check.h"
 
 static int refuse(const struct fsck_options *options, int error)
@@ -34,6 +35,14 @@ static int open_device(const struct fsck_options *options, struct block_device *
     return FSCK_EXIT_OPERATIONAL;
 }
 
+static uint64_t io_max_ns(const struct block_device *device)
+{
+    struct device_timeouts timeouts;
+    TEXT(layers, 512);
+    device_timeouts_read(block_device_file_descriptor(device), &timeouts, &layers);
+    return timeouts.io_max_ms * 1000000;
+}
+
 int main(int argc, char **argv)
 {
     struct fsck_options options;
@@ -51,6 +60,7 @@ int main(int argc, char **argv)
     status = open_device(&options, &check->device);
     if (status < 0) {
         check->environment = environment_tool_new();
+        check->io_max_ns = io_max_ns(check->device);
         status = check_run(check);
         environment_tool_free(check->environment);
         block_device_close(check->device);

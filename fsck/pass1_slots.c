@@ -11,9 +11,6 @@
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
 
-// How long a write of somebody else's may be on its way to the LUN.
-#define CLAIM_IO_MAX_NS ((uint64_t)2000000000)
-
 // --- the blocks of slots ---------------------------------------------------------------------
 
 // Reads, verifies and decodes nothing but the header; reports.
@@ -86,32 +83,34 @@ static void check_slot_state(struct check *check, uint32_t slot)
 
 // --- who uses it -----------------------------------------------------------------------------
 
-static uint64_t core_boot_ns(void *context)
+static uint64_t clock_boot_ns(void *context)
 {
-    return environment_boot_ns(context);
+    struct check *check = context;
+    return environment_boot_ns(check->environment);
 }
 
-static int64_t core_wall_ns(void *context)
+static int64_t clock_wall_ns(void *context)
 {
-    return environment_wall_ns(context);
-}
-
-static void core_wait_ns(void *context, uint64_t ns)
-{
-    environment_sleep(context, ns);
+    struct check *check = context;
+    return environment_wall_ns(check->environment);
 }
 
 // In a coroutine (the simulator) waiting is the environment's; a plain program sleeps.
-static struct claim_clock claim_clock_of(struct check *check)
+static void clock_wait_ns(void *context, uint64_t ns)
 {
-    if (coroutine_current(check->environment->scheduler) == NULL)
-        return claim_clock_system();
-    return (struct claim_clock){
-        .boot_ns = core_boot_ns,
-        .wall_ns = core_wall_ns,
-        .wait_ns = core_wait_ns,
-        .context = check->environment,
-    };
+    struct check *check = context;
+    struct claim_clock system = claim_clock_system();
+    if (coroutine_current(check->environment->scheduler) != NULL)
+        environment_sleep(check->environment, ns);
+    else
+        system.wait_ns(system.context, ns);
+}
+
+static void clock_progress(void *context, const char *what)
+{
+    struct check *check = context;
+    (void)what;
+    progress_update(&check->progress, environment_boot_ns(check->environment), 0, 0);
 }
 
 static void make_claim_config(struct check *check, struct claim_config *config)
@@ -120,9 +119,13 @@ static void make_claim_config(struct check *check, struct claim_config *config)
         .device = check->device,
         .scheduler = check->environment->scheduler,
         .geometry = &check->geometry,
-        .clock = claim_clock_of(check),
+        .clock = {.boot_ns = clock_boot_ns,
+                  .wall_ns = clock_wall_ns,
+                  .wait_ns = clock_wait_ns,
+                  .progress = clock_progress,
+                  .context = check},
         .purpose = CLAIM_FSCK,
-        .io_max_ns = CLAIM_IO_MAX_NS,
+        .io_max_ns = check->io_max_ns,
     };
     gethostname(config->host_name, sizeof(config->host_name) - 1);
     for (size_t i = 0; i < sizeof(config->holder); i += sizeof(uint64_t)) {
@@ -154,6 +157,7 @@ static int make_sure_nobody_uses_it(struct check *check)
     if (!blocks_are_readable(check))
         return 0;
     make_claim_config(check, &config);
+    progress_begin(&check->progress, "who uses the volume");
     int result = check->options->no_changes ? claim_watch_live(&config, &users)
                                             : claim_acquire(&check->claim, &config, &users);
     if (result == -ERROR_CLAIM_HELD)

@@ -9,8 +9,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "fs/base/block_device_file.h"
 #include "fs/base/cleanup.h"
 #include "fs/base/error.h"
+#include "fs/device_timeouts.h"
 #include "fs/format_find.h"
 
 // --- foreign signatures ----------------------------------------------------------------------
@@ -98,6 +100,14 @@ static void describe_volume(const struct geometry *g, struct text *why)
     text_add(why, ")");
 }
 
+static uint64_t io_max_ns(const struct block_device *device)
+{
+    struct device_timeouts timeouts;
+    TEXT(layers, 512);
+    device_timeouts_read(block_device_file_descriptor(device), &timeouts, &layers);
+    return timeouts.io_max_ms * 1000000;
+}
+
 static void make_claim_config(struct block_device *device, const struct geometry *geometry,
                               struct claim_config *config)
 {
@@ -106,7 +116,7 @@ static void make_claim_config(struct block_device *device, const struct geometry
         .geometry = geometry,
         .clock = claim_clock_system(),
         .purpose = CLAIM_MKFS,
-        .io_max_ns = 2000000000u,
+        .io_max_ns = io_max_ns(device),
     };
     gethostname(config->host_name, sizeof(config->host_name) - 1);
     ssize_t got = getrandom(config->holder, sizeof(config->holder), 0);

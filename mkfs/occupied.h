@@ -20,6 +20,8 @@ struct occupied {
 
 // 0: go on, and with a claim on the old volume if there was one. Else -EEXIST, -EBUSY or another
 // error, and `why` holds one sentence with the remedy. With `only_look` nothing is written.
+// `device` is a block_device_file. May take some seconds, and on a device with long timeouts
+// minutes, if the volume on it was not left cleanly.
 int occupied_check(struct block_device *device, const char *path, bool is_forced, bool only_look,
                    struct occupied *occupied, struct text *why);
 

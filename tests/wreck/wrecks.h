@@ -10,5 +10,9 @@ struct wreck {
     uint64_t (*break_it)(struct image *image, const struct places *places);
 };
 
+// The tables, each closed by a NULL problem.
+extern const struct wreck wrecks_volume[];
+extern const struct wreck wrecks_files[];
+
 // The number-th; NULL behind the last one.
 const struct wreck *wreck_at(size_t number);

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/ring2_history.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/coroutine.h"
+#include "fs/base/error.h"
+#include "fs/operation.h"
+#include "tests/sim/ring2_fsck.h"
+
+// --- what parts call
+// -------------------------------------------------------------------------------
+
+void ring2_fail(struct ring2_history *history, const char *format, ...)
+{
+    va_list arguments;
+    if (history->result.is_failed)
+        return;
+    history->result.is_failed = true;
+    va_start(arguments, format);
+    vsnprintf(history->result.failure, sizeof(history->result.failure), format, arguments);
+    va_end(arguments);
+    ring2_trace(history, "FAILED: %s", history->result.failure);
+}
+
+void ring2_trace(struct ring2_history *history, const char *format, ...)
+{
+    va_list arguments;
+    if (history->options.trace == NULL)
+        return;
+    fprintf(history->options.trace, "%12llu ", (unsigned long long)history->world.now_ns);
+    va_start(arguments, format);
+    vfprintf(history->options.trace, format, arguments);
+    va_end(arguments);
+    fputc('\n', history->options.trace);
+}
+
+struct ring2_file *ring2_history_new_file(struct ring2_history *history)
+{
+    if (history->file_count == RING2_FILES_MAX)
+        return NULL;
+    struct ring2_file *file = ring2_file_new((uint16_t)(history->file_count + 1));
+    history->files[history->file_count++] = file;
+    return file;
+}
+
+// --- a cut
+// -----------------------------------------------------------------------------------------
+
+struct check_run {
+    struct ring2_history *history;
+    struct volume *volume;
+    bool after_crash, adopts;
+};
+
+static void check_body(void *argument)
+{
+    const struct check_run *run = argument;
+    ring2_check(run->history, run->volume, run->after_crash, run->adopts);
+}
+
+void ring2_fsck(struct ring2_history *history, struct world *world, struct sim_disk *disk)
+{
+    char output[RING2_FAILURE_BYTES - 40];
+    if (history->result.is_failed)
+        return;
+    int exit_code = ring2_fsck_run(world, disk, output, sizeof(output));
+    if (exit_code != 0)
+        ring2_fail(history, "fsck exits %d: %s", exit_code, output);
+}
+
+// Mounts the disk in a world of its own, compares, unmounts, checks the structures.
+static void look_at_disk(struct ring2_history *history, struct world *world, struct sim_disk *disk)
+{
+    struct ring2_node *node = malloc(sizeof(*node));
+    CHECK(node != NULL);
+    int result = ring2_mount(node, world, disk, history->options.trace != NULL);
+    if (result != 0) {
+        ring2_fail(history, "mount after a cut: %s (%s)", error_text(result),
+                   node->log.first_error);
+        free(node);
+        return;
+    }
+    struct check_run run = {history, node->volume, true, false};
+    ring2_run(world, check_body, &run);
+    result = ring2_unmount(node);
+    if (result != 0)
+        ring2_fail(history, "unmount after a cut: %s", error_text(result));
+    if (node->log.error_count > 0)
+        ring2_fail(history, "after a cut: %s", node->log.first_error);
+    ring2_fsck(history, world, disk);
+    free(node);
+}
+
+static void cut(struct ring2_history *history)
+{
+    struct world world;
+    struct scheduler *scheduler = scheduler_new();
+    world_init(&world, random_u64(&history->cut_random), scheduler);
+    struct sim_disk *disk = sim_disk_clone(history->disk, &world, &history->cut_random);
+    history->result.cuts++;
+    ring2_trace(history, "a cut");
+    look_at_disk(history, &world, disk);
+    sim_disk_free(disk);
+    world_deinit(&world);
+    scheduler_free(scheduler);
+}
+
+static void on_write(void *context, const struct sim_disk_write *write)
+{
+    struct ring2_history *history = context;
+    (void)write;
+    history->result.writes++;
+    if (!ring2_goes_on(history) || history->is_checking)
+        return;
+    if (!random_one_in(&history->cut_random, history->cuts_one_in))
+        return;
+    history->is_checking = true;
+    cut(history);
+    history->is_checking = false;
+}
+
+// --- work
+// ------------------------------------------------------------------------------------------
+
+static void client_body(void *argument)
+{
+    struct ring2_client *client = argument;
+    struct ring2_history *history = client->history;
+    while (ring2_goes_on(history) && client->operations_left > 0) {
+        client->operations_left--;
+        ring2_client_step(client);
+        if (random_one_in(&history->random, 4))
+            environment_sleep(&history->node.world_node.environment,
+                              random_below(&history->random, 3000000));
+        else
+            coroutine_pause(history->world.scheduler);
+    }
+    history->node.user_count--;
+}
+
+static bool clients_work(const struct ring2_history *history)
+{
+    for (unsigned i = 0; i < RING2_CLIENTS; i++) {
+        if (history->clients[i].operations_left > 0)
+            return true;
+    }
+    return false;
+}
+
+struct lane_start {
+    struct ring2_history *history;
+    unsigned lane;
+};
+
+static void lane_body(void *argument)
+{
+    struct lane_start *start = argument;
+    struct ring2_history *history = start->history;
+    while (ring2_goes_on(history) && clients_work(history)) {
+        ring2_lane_step(history, start->lane);
+        environment_sleep(&history->node.world_node.environment,
+                          random_below(&history->random, 400000));
+    }
+    history->node.user_count--;
+}
+
+static void close_all(void *argument)
+{
+    struct ring2_history *history = argument;
+    for (unsigned i = 0; i < RING2_CLIENTS; i++)
+        ring2_client_close_all(&history->clients[i]);
+}
+
+// Lets clients and lanes work until the clients have done their part, or until `stop_ns`.
+static void work(struct ring2_history *history, uint64_t operations, uint64_t stop_ns)
+{
+    struct lane_start lanes[RING2_LANES];
+    struct world *world = &history->world;
+    history->node.user_count = RING2_CLIENTS + RING2_LANES;
+    for (unsigned i = 0; i < RING2_CLIENTS; i++) {
+        history->clients[i].operations_left = operations;
+        coroutine_start(world->scheduler, "client", client_body, &history->clients[i]);
+    }
+    for (unsigned i = 0; i < RING2_LANES; i++) {
+        lanes[i] = (struct lane_start){history, i};
+        coroutine_start(world->scheduler, "lane", lane_body, &lanes[i]);
+    }
+    scheduler_run(world->scheduler);
+    while (history->node.user_count > 0 && world->now_ns < stop_ns)
+        CHECK(world_step(world)); // else somebody waits for something that never comes
+    if (history->node.user_count > 0) {
+        history->result.crashes++;
+        ring2_trace(history, "a crash");
+        ring2_crash(&history->node, close_all, history);
+        return;
+    }
+    ring2_run(world, close_all, history);
+}
+
+// --- a history
+// -------------------------------------------------------------------------------------
+
+static void make_tops(void *argument)
+{
+    struct ring2_history *history = argument;
+    struct volume *volume = history->node.volume;
+    for (unsigned i = 0; i < RING2_CLIENTS; i++) {
+        struct credentials who = {0, 0};
+        struct attributes made;
+        char name[8];
+        snprintf(name, sizeof(name), "c%u", i);
+        CHECK(operation_make_directory(volume, volume->geometry.root_inode, name, 0755, &who,
+                                       &made) == 0);
+        history->clients[i].top_inode = made.inode;
+        ring2_tree_init(&history->clients[i].tree, made.inode);
+        history->clients[i].states[0] = history->clients[i].tree;
+        history->clients[i].state_count = 1;
+    }
+    CHECK(operation_sync_volume(volume) == 0);
+}
+
+static bool mount_node(struct ring2_history *history)
+{
+    int result =
+        ring2_mount(&history->node, &history->world, history->disk, history->options.trace != NULL);
+    if (result == 0)
+        return true;
+    ring2_fail(history, "mount: %s (%s)", error_text(result), history->node.log.first_error);
+    return false;
+}
+
+// From a mount to a crash or a clean unmount, and the look at what is there.
+static void run_life(struct ring2_history *history)
+{
+    struct world *world = &history->world;
+    bool crashes = random_one_in(&history->random, 2);
+    uint64_t operations = 40 + random_below(&history->random, 120);
+    uint64_t stop_ns =
+        crashes ? world->now_ns + random_below(&history->random, 400000000) : UINT64_MAX;
+    work(history, operations, stop_ns);
+    bool has_crashed = !history->node.is_mounted;
+    if (!has_crashed) {
+        int result = ring2_unmount(&history->node);
+        if (result != 0)
+            ring2_fail(history, "unmount: %s", error_text(result));
+        if (history->node.log.error_count > 0)
+            ring2_fail(history, "logged: %s", history->node.log.first_error);
+        ring2_fsck(history, world, history->disk);
+    }
+    if (history->result.is_failed || !mount_node(history))
+        return;
+    struct check_run run = {history, history->node.volume, has_crashed, true};
+    ring2_run(world, check_body, &run);
+}
+
+static void run_lives(struct ring2_history *history)
+{
+    unsigned lives = 2 + (unsigned)random_below(&history->random, 3);
+    if (!mount_node(history))
+        return;
+    ring2_run(&history->world, make_tops, history);
+    sim_disk_set_hook(history->disk, on_write, history);
+    for (unsigned i = 0; i < lives && !history->result.is_failed; i++)
+        run_life(history);
+    if (!history->node.is_mounted)
+        return;
+    history->is_checking = true; // no more cuts
+    if (ring2_unmount(&history->node) != 0)
+        ring2_fail(history, "the last unmount failed");
+    ring2_fsck(history, &history->world, history->disk);
+}
+
+static void begin(struct ring2_history *history, struct scheduler *scheduler)
+{
+    random_init(&history->random, history->options.seed);
+    random_init(&history->cut_random, history->options.seed ^ 0x9e3779b97f4a7c15u);
+    world_init(&history->world, history->options.seed, scheduler);
+    history->is_nearly_full = random_one_in(&history->random, 5);
+    uint64_t size = history->is_nearly_full ? 26u << 20 : 48u << 20;
+    struct sim_disk_options options = {
+        .size_bytes = size,
+        .sector_bytes = random_one_in(&history->random, 4) ? 4096 : 512,
+        .has_volatile_cache = !random_one_in(&history->random, 4),
+        .latency_ns_min = 10000,
+        .latency_ns_max = 800000,
+    };
+    struct ring2_geometry geometry = {
+        .size_bytes = size, .slot_count = 2, .journal_bytes = 4u << 20};
+    history->cuts_one_in =
+        history->options.cuts_everywhere ? 1 : 20 + (unsigned)random_below(&history->random, 100);
+    history->disk = sim_disk_new(&history->world, &options);
+    ring2_format(&history->world, history->disk, &geometry);
+    for (unsigned i = 0; i < RING2_CLIENTS; i++) {
+        struct ring2_client *client = &history->clients[i];
+        client->history = history;
+        client->number = i;
+        client->states = calloc(RING2_STATES_MAX, sizeof(client->states[0]));
+        CHECK(client->states != NULL);
+    }
+}
+
+// After a failure coroutines may be left: their world goes with the process.
+static void end(struct ring2_history *history, struct scheduler *scheduler)
+{
+    for (unsigned i = 0; i < RING2_CLIENTS; i++)
+        free(history->clients[i].states);
+    for (unsigned i = 0; i < history->file_count; i++)
+        ring2_file_free(history->files[i]);
+    if (history->result.is_failed)
+        return;
+    sim_disk_free(history->disk);
+    world_deinit(&history->world);
+    scheduler_free(scheduler);
+}
+
+void ring2_history_run(const struct ring2_options *options, struct ring2_result *result)
+{
+    struct ring2_history *history = calloc(1, sizeof(*history));
+    struct scheduler *scheduler = scheduler_new();
+    CHECK(history != NULL);
+    history->options = *options;
+    begin(history, scheduler);
+    run_lives(history);
+    *result = history->result;
+    end(history, scheduler);
+    if (!result->is_failed)
+        free(history);
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ring 2 of the simulator: one whole node on a disk that is cut off at any write. One seed is one
+// history:
+//
+//   format ─► [ mount ─► clients and lanes at work ─► crash or clean unmount ]* ─► clean, fsck
+//                              │ at chosen writes
+//                              └─► a copy of the disk as a power cut would leave it now (unflushed
+//                                  sectors lost or not, writes torn): mount, compare, unmount, fsck
+//
+//   ring2_node.c    the node             ring2_client.c  names, attributes, handles
+//   ring2_data.c    what files must hold ring2_files.c   content, through the core and through
+//   lanes ring2_tree.c    what names must be   ring2_check.c   a mounted volume against both
+//   ring2_fsck.c    the check of structures
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tests/sim/ring2_data.h"
+#include "tests/sim/ring2_node.h"
+#include "tests/sim/ring2_tree.h"
+
+struct open_file;
+struct open_inode;
+
+enum {
+    RING2_CLIENTS = 2,
+    RING2_LANES = 2,
+    RING2_HANDLES = 4, // of a client
+    RING2_FILES_MAX = 2000,
+    RING2_STATES_MAX = 400,
+    RING2_FAILURE_BYTES = 400,
+};
+
+struct ring2_options {
+    uint64_t seed;
+    bool cuts_everywhere; // after every write; else after some
+    FILE *trace;          // every operation; NULL: none
+};
+
+struct ring2_result {
+    bool is_failed;
+    char failure[RING2_FAILURE_BYTES];
+    uint64_t operations, lane_transfers, writes, cuts, crashes;
+};
+
+struct ring2_handle {
+    struct open_file *open; // NULL: free
+    struct ring2_file *file;
+    uint64_t inode;
+    bool is_busy; // the client is at work on it
+    unsigned lane_users;
+};
+
+struct ring2_history;
+
+// A sequence of operations in a directory of its own.
+struct ring2_client {
+    struct ring2_history *history;
+    unsigned number;
+    struct ring2_tree tree;    // now
+    struct ring2_tree pending; // if has_pending: what it will be when the operation has ended
+    bool has_pending;
+    struct ring2_tree *states; // since the last durable one, that first
+    unsigned state_count;
+    uint64_t first_state; // the number of the first of them
+    struct ring2_handle handles[RING2_HANDLES];
+    uint64_t top_inode;
+    uint64_t operations_left;
+};
+
+struct ring2_history {
+    struct ring2_options options;
+    struct ring2_result result;
+    struct random random; // of the workload
+    struct random cut_random;
+    struct world world;
+    struct sim_disk *disk;
+    struct ring2_node node;
+    struct ring2_client clients[RING2_CLIENTS];
+    struct ring2_file *files[RING2_FILES_MAX];
+    unsigned file_count;
+    unsigned cuts_one_in;
+    bool is_nearly_full; // -ENOSPC may come at any time
+    bool is_checking;    // a cut is being looked at
+};
+
+void ring2_history_run(const struct ring2_options *options, struct ring2_result *result);
+
+// The history has found something; the first one counts.
+void ring2_fail(struct ring2_history *history, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void ring2_trace(struct ring2_history *history, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static inline bool ring2_goes_on(const struct ring2_history *history)
+{
+    return !history->result.is_failed && !history->node.is_stopping;
+}
+struct ring2_file *ring2_history_new_file(struct ring2_history *history);
+
+// --- parts
+// -----------------------------------------------------------------------------------------
+
+// One operation of a client, of any kind. From a coroutine.
+void ring2_client_step(struct ring2_client *client);
+// Ends all handles.
+void ring2_client_close_all(struct ring2_client *client);
+// The number of the client's state now, and that no crash takes it behind that any more.
+uint64_t ring2_client_state(const struct ring2_client *client);
+void ring2_client_durable(struct ring2_client *client, uint64_t state);
+// One operation on the content of an open file.
+void ring2_files_step(struct ring2_client *client, struct ring2_handle *handle);
+// One transfer past the core.
+void ring2_lane_step(struct ring2_history *history, unsigned lane);
+
+// Compares a mounted volume with what it must hold now: after a crash one of the states since the
+// durable one. With `adopts` the history goes on from what was found. From a coroutine.
+void ring2_check(struct ring2_history *history, struct volume *volume, bool after_crash,
+                 bool adopts);
+// Runs fsck over a disk that nobody has mounted, without changing it. Clean or ring2_fail.
+void ring2_fsck(struct ring2_history *history, struct world *world, struct sim_disk *disk);

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/ring2_node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "fs/base/coroutine.h"
+#include "fs/base/error.h"
+#include "fs/base/text.h"
+#include "fs/dlm_service.h"
+#include "fs/operation.h"
+#include "journal/journal.h"
+#include "mkfs/geometry.h"
+#include "mkfs/write_layout.h"
+
+// --- running -----------------------------------------------------------------------------------
+
+struct run {
+    void (*body)(void *argument);
+    void *argument;
+    bool is_done;
+};
+
+static void run_body(void *argument)
+{
+    struct run *run = argument;
+    run->body(run->argument);
+    run->is_done = true;
+}
+
+void ring2_run(struct world *world, void (*body)(void *argument), void *argument)
+{
+    struct run run = {body, argument, false};
+    coroutine_start(world->scheduler, "ring2", run_body, &run);
+    scheduler_run(world->scheduler);
+    while (!run.is_done)
+        CHECK(world_step(world)); // else it waits for something that never comes
+}
+
+// --- the volume ----------------------------------------------------------------------------------
+
+static void write_log(struct log *log, enum log_level level, int code, const char *line)
+{
+    struct ring2_log *node_log = (struct ring2_log *)log;
+    if (level == LOG_LEVEL_ERROR && node_log->error_count++ == 0)
+        snprintf(node_log->first_error, sizeof(node_log->first_error), "%s", line);
+    if (node_log->prints)
+        fprintf(stderr, "  log %d LUNFS-%d: %s\n", (int)level, code, line);
+}
+
+struct formatting {
+    struct mkfs_layout layout;
+    int result;
+};
+
+static void format_body(void *argument)
+{
+    struct formatting *formatting = argument;
+    formatting->result = mkfs_layout_write(&formatting->layout);
+}
+
+void ring2_format(struct world *world, struct sim_disk *disk, const struct ring2_geometry *geometry)
+{
+    struct world_node node;
+    struct log log;
+    struct formatting formatting = {.result = -EIO};
+    struct mkfs_request request = {
+        .device_bytes = geometry->size_bytes,
+        .slot_count = geometry->slot_count,
+        .journal_bytes = geometry->journal_bytes,
+    };
+    TEXT(why, 256);
+    log_init_null(&log);
+    world_node_init(&node, world);
+    CHECK(mkfs_geometry_plan(&request, &formatting.layout.geometry, &why) == 0);
+    formatting.layout.device = sim_disk_attach(disk, "mkfs");
+    formatting.layout.environment = &node.environment;
+    formatting.layout.log = &log;
+    mkfs_layout_identify(&formatting.layout);
+    ring2_run(world, format_body, &formatting);
+    CHECK(formatting.result == 0);
+    block_device_close(formatting.layout.device);
+}
+
+static int replay_all(struct volume *volume)
+{
+    struct journal_config configs[FORMAT_SLOT_COUNT_MAX];
+    struct journal_replay_report report = {0};
+    for (uint32_t slot = 0; slot < volume->geometry.slot_count; slot++)
+        volume_journal_config(volume, slot, &configs[slot]);
+    return journal_replay(configs, volume->geometry.slot_count, &report);
+}
+
+static struct dlm_service *locks_of_one(struct volume *volume)
+{
+    struct dlm_node self = {1, 1};
+    struct dlm_service_config config = {.self = self, .clock = &volume->clock};
+    struct dlm_service *locks = dlm_service_new(&config);
+    struct dlm_view view = {.epoch = 1, .member_count = 1, .members = {self}};
+    dlm_service_view(locks, &view);
+    return locks;
+}
+
+static int process_orphans(struct volume *volume)
+{
+    int result = 0;
+    for (uint32_t slot = 0; result == 0 && slot < volume->geometry.slot_count; slot++)
+        result = operation_process_orphans(volume, slot);
+    return result;
+}
+
+static int start(struct ring2_node *node)
+{
+    struct volume_config config = {
+        .environment = &node->world_node.environment,
+        .device = node->path,
+        .log = &node->log.log,
+        .gate = &node->gate,
+        .options = {.is_local = true},
+    };
+    int result =
+        volume_read_geometry(node->path, node->world->scheduler, &node->log.log, &config.geometry);
+    if (result != 0)
+        return result;
+    node->volume = volume_new(&config);
+    result = replay_all(node->volume);
+    if (result != 0)
+        return result;
+    node->locks = locks_of_one(node->volume);
+    result = volume_start(node->volume, 0, 1, dlm_service_locks(node->locks));
+    node->is_mounted = result == 0;
+    return result != 0 ? result : process_orphans(node->volume);
+}
+
+static void free_volume(struct ring2_node *node)
+{
+    if (node->volume != NULL)
+        volume_free(node->volume);
+    if (node->locks != NULL)
+        dlm_service_free(node->locks);
+    node->volume = NULL;
+    node->locks = NULL;
+    node->is_mounted = false;
+}
+
+struct mounting {
+    struct ring2_node *node;
+    int result;
+};
+
+static void mount_body(void *argument)
+{
+    struct mounting *mounting = argument;
+    struct ring2_node *node = mounting->node;
+    mounting->result = start(node);
+    if (mounting->result == 0)
+        return;
+    if (node->is_mounted) {
+        volume_fail(node->volume, mounting->result, "mounting");
+        volume_abandon(node->volume);
+    }
+    free_volume(node);
+}
+
+int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *disk,
+                bool prints_log)
+{
+    struct mounting mounting = {.node = node};
+    *node = (struct ring2_node){.world = world, .disk = disk};
+    node->log = (struct ring2_log){.log = {LOG_LEVEL_NOTICE, write_log}, .prints = prints_log};
+    world_node_init(&node->world_node, world);
+    node->path = sim_disk_attach(disk, "node");
+    gate_init(&node->gate);
+    atomic_store(&node->gate.lease_until_ns, UINT64_MAX);
+    atomic_store(&node->gate.state, GATE_RUNNING);
+    ring2_run(world, mount_body, &mounting);
+    if (mounting.result != 0)
+        block_device_close(node->path);
+    return mounting.result;
+}
+
+static void unmount_body(void *argument)
+{
+    struct mounting *mounting = argument;
+    struct ring2_node *node = mounting->node;
+    mounting->result = volume_stop(node->volume);
+    if (mounting->result != 0)
+        volume_fail(node->volume, mounting->result, "unmounting");
+    free_volume(node);
+}
+
+int ring2_unmount(struct ring2_node *node)
+{
+    struct mounting mounting = {.node = node};
+    ring2_run(node->world, unmount_body, &mounting);
+    world_node_stop(&node->world_node);
+    block_device_close(node->path);
+    return mounting.result;
+}
+
+struct crash {
+    struct ring2_node *node;
+    void (*unwind)(void *argument);
+    void *argument;
+};
+
+static void crash_body(void *argument)
+{
+    struct crash *crash = argument;
+    struct ring2_node *node = crash->node;
+    volume_fail(node->volume, -EIO, "a crash");
+    while (node->user_count > 0)
+        coroutine_pause(node->world->scheduler);
+    if (crash->unwind != NULL)
+        crash->unwind(crash->argument);
+    volume_abandon(node->volume);
+    free_volume(node);
+}
+
+void ring2_crash(struct ring2_node *node, void (*unwind)(void *argument), void *argument)
+{
+    struct crash crash = {node, unwind, argument};
+    node->is_stopping = true;
+    sim_disk_stop(node->path);
+    ring2_run(node->world, crash_body, &crash);
+    world_node_stop(&node->world_node);
+    sim_disk_power_cut(node->disk);
+    block_device_close(node->path);
+}

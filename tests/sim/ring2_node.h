@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// One node on a simulated disk: the whole core of a local mount (operations, structures, journal,
+// locks with one member), without front ends, heartbeat and claim.
+//
+//   ring2_format(world, disk)                       an empty volume
+//   ring2_mount(&node, world, disk) ... operations ... ring2_unmount(&node)
+//                                                  or ring2_crash(&node), from outside of
+//                                                  coroutines
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/base/log.h"
+#include "fs/gate.h"
+#include "fs/volume.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/world.h"
+
+struct dlm_service;
+
+struct ring2_log {
+    struct log log; // first
+    bool prints;
+    unsigned error_count;
+    char first_error[200];
+};
+
+struct ring2_node {
+    struct world_node world_node; // first: its environment
+    struct world *world;
+    struct sim_disk *disk;
+    struct block_device *path;
+    struct gate gate;
+    struct ring2_log log;
+    struct volume *volume;
+    struct dlm_service *locks;
+    bool is_mounted;
+    bool is_stopping;    // for those who work on it until it ends
+    unsigned user_count; // coroutines that work on it
+};
+
+struct ring2_geometry {
+    uint64_t size_bytes; // of the disk
+    uint32_t slot_count;
+    uint64_t journal_bytes;
+};
+
+// Runs `body` as a coroutine until it has ended, with all events that come up to then.
+void ring2_run(struct world *world, void (*body)(void *argument), void *argument);
+
+// Makes a volume on the whole disk; it must succeed.
+void ring2_format(struct world *world, struct sim_disk *disk,
+                  const struct ring2_geometry *geometry);
+// Replays all journals and starts slot 0; then works through all orphan lists. 0 or an error, with
+// nothing left behind.
+int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *disk,
+                bool prints_log);
+// No file is open. 0 or an error.
+int ring2_unmount(struct ring2_node *node);
+// The node stops in the middle of what it does: nothing that it has in flight need land. `unwind`
+// is called in a coroutine, to release what the test holds of the volume (open files), once all
+// operations have failed; may be NULL.
+void ring2_crash(struct ring2_node *node, void (*unwind)(void *argument), void *argument);

@@ -58,6 +58,7 @@ struct check {
     struct format_heartbeat heartbeats[FORMAT_SLOT_COUNT_MAX];
     struct claim claim; // held if claim.is_held
     int claim_error;    // 0, or why it was lost
+    uint64_t watch_begin_ns;
     struct lamport_clock clock;
     struct journal_format_context journal_context;
     struct journal_config journals[FORMAT_SLOT_COUNT_MAX];

@@ -110,7 +110,8 @@ static void clock_progress(void *context, const char *what)
 {
     struct check *check = context;
     (void)what;
-    progress_update(&check->progress, environment_boot_ns(check->environment), 0, 0);
+    uint64_t now = environment_boot_ns(check->environment);
+    progress_update(&check->progress, now, (now - check->watch_begin_ns) / 1000000000, 0);
 }
 
 static void make_claim_config(struct check *check, struct claim_config *config)
@@ -157,7 +158,8 @@ static int make_sure_nobody_uses_it(struct check *check)
     if (!blocks_are_readable(check))
         return 0;
     make_claim_config(check, &config);
-    progress_begin(&check->progress, "who uses the volume");
+    progress_begin(&check->progress, "watched, seconds");
+    check->watch_begin_ns = environment_boot_ns(check->environment);
     int result = check->options->no_changes ? claim_watch_live(&config, &users)
                                             : claim_acquire(&check->claim, &config, &users);
     if (result == -ERROR_CLAIM_HELD)

@@ -79,7 +79,7 @@ struct membership *membership_new(const struct membership_config *config)
 {
     struct membership *self = zeroed(1, sizeof(*self));
     self->config = *config;
-    self->processes = zeroed(MEMBERSHIP_PROCESSES_MAX, sizeof(*self->processes));
+    self->processes = zeroed(1, sizeof(*self->processes));
     self->state = zeroed(1, sizeof(*self->state));
     self->prepared = zeroed(1, sizeof(*self->prepared));
     self->shown = zeroed(1, sizeof(*self->shown));
@@ -89,7 +89,7 @@ struct membership *membership_new(const struct membership_config *config)
 
 void membership_free(struct membership *self)
 {
-    free(self->processes);
+    membership_processes_free(self->processes, self->process_count);
     free(self->state);
     free(self->prepared);
     free(self->shown);
@@ -376,12 +376,12 @@ static void take_left(struct membership *self, const struct membership_left *lef
 
 static void on_group(struct membership *self, const struct membership_group_change *change)
 {
-    struct membership_member_process *kept =
-        zeroed(MEMBERSHIP_PROCESSES_MAX, sizeof(*self->processes));
     CHECK(change->member_count <= MEMBERSHIP_PROCESSES_MAX);
+    struct membership_member_process *kept =
+        zeroed(change->member_count + 1, sizeof(*self->processes));
     for (uint32_t i = 0; i < change->member_count; i++)
         kept[i].id = change->members[i];
-    free(self->processes);
+    membership_processes_free(self->processes, self->process_count);
     self->processes = kept;
     self->process_count = change->member_count;
     for (uint32_t i = 0; i < change->left_count; i++)
@@ -413,6 +413,8 @@ static void on_lost(struct membership *self)
         self->lost_ns = self->now_ns;
     self->is_lost = true;
     self->has_ring = self->has_quorum_ring = self->is_quorate = false;
+    membership_processes_free(self->processes, self->process_count);
+    self->processes = zeroed(1, sizeof(*self->processes));
     self->process_count = 0;
     self->excluded_count = 0;
     membership_round_reset(self);

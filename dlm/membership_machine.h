@@ -17,7 +17,7 @@ struct membership_member_process { // of the CPG group
     bool is_expected; // takes part in the round
     bool has_synced;
     bool has_acked;
-    struct membership_sync sync;
+    struct membership_sync *sync; // what it said in this round; NULL: nothing yet
 };
 
 enum membership_round_phase {
@@ -151,6 +151,7 @@ void membership_round_tick(struct membership *self);
 uint64_t membership_round_deadline_ns(const struct membership *self);
 bool membership_process_is_excluded(const struct membership *self,
                                     struct membership_process process);
+void membership_processes_free(struct membership_member_process *processes, uint32_t count);
 void membership_process_exclude(struct membership *self, struct membership_process process);
 struct membership_member_process *membership_process_find(const struct membership *self,
                                                           struct membership_process process);

@@ -14,6 +14,7 @@
 // before the ring broke finds it as the base of the next round, and installs it first: for the
 // next one after that cannot be prepared without its own SYNC.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dlm/membership_machine.h"
@@ -28,6 +29,13 @@ bool membership_process_is_excluded(const struct membership *self,
         if (membership_process_equal(self->excluded[i], process))
             return true;
     return false;
+}
+
+void membership_processes_free(struct membership_member_process *processes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        free(processes[i].sync);
+    free(processes);
 }
 
 void membership_process_exclude(struct membership *self, struct membership_process process)
@@ -165,9 +173,9 @@ static const struct membership_state *base_state(const struct membership *self)
     const struct membership_state *base = NULL;
     for (uint32_t i = 0; i < self->process_count; i++) {
         const struct membership_member_process *process = &self->processes[i];
-        if (process->is_expected && process->sync.has_state &&
-            (base == NULL || process->sync.state.generation > base->generation))
-            base = &process->sync.state;
+        if (process->is_expected && process->sync->has_state &&
+            (base == NULL || process->sync->state.generation > base->generation))
+            base = &process->sync->state;
     }
     return base;
 }
@@ -178,10 +186,11 @@ static void found_if_we_must(struct membership *self)
     const struct membership_member_process *founder = NULL;
     for (uint32_t i = 0; i < self->process_count; i++) {
         const struct membership_member_process *process = &self->processes[i];
-        if (!process->is_expected || !process->sync.is_joining)
+        if (!process->is_expected || !process->sync->is_joining)
             continue;
-        bool is_better = founder == NULL || process->sync.is_founding > founder->sync.is_founding ||
-                         (process->sync.is_founding == founder->sync.is_founding &&
+        bool is_better = founder == NULL ||
+                         process->sync->is_founding > founder->sync->is_founding ||
+                         (process->sync->is_founding == founder->sync->is_founding &&
                           process->id.node_id < founder->id.node_id);
         if (is_better)
             founder = process;
@@ -270,8 +279,8 @@ static void merge_all(struct membership *self)
 {
     for (uint32_t i = 0; i < self->process_count; i++) {
         const struct membership_member_process *process = &self->processes[i];
-        if (process->is_expected && process->sync.has_state)
-            merge(self, &process->sync.state);
+        if (process->is_expected && process->sync->has_state)
+            merge(self, &process->sync->state);
     }
 }
 
@@ -282,7 +291,7 @@ static void prepare(struct membership *self)
     for (uint32_t i = 0; i < self->process_count; i++)
         if (self->processes[i].is_expected)
             present[count++] = (struct membership_presence){self->processes[i].id,
-                                                            self->processes[i].sync.incarnation};
+                                                            self->processes[i].sync->incarnation};
     membership_state_next(self->prepared, self->state, present, count, self->ring);
     self->is_prepared = true;
     self->round.phase = ROUND_ACKING;
@@ -324,8 +333,11 @@ static void deliver_sync(struct membership *self, struct membership_member_proce
 {
     if (self->round.phase != ROUND_SYNCING)
         return;
+    if (process->sync == NULL)
+        process->sync = malloc(sizeof(*process->sync));
+    CHECK(process->sync != NULL);
+    *process->sync = message->sync;
     process->has_synced = true;
-    process->sync = message->sync;
     if (all_have(self, false))
         complete_sync(self);
 }

@@ -30,3 +30,12 @@ JOURNAL_SIM_SOURCES := tests/sim/journal_format.c tests/sim/journal_locks.c test
 TEST_PROGRAMS += tests/journal-sim
 tests/journal-sim_SOURCES   := tests/sim/journal_sim.c $(JOURNAL_SIM_SOURCES)
 tests/journal-sim_LIBRARIES := journal base
+
+# Membership: whole lives of nodes, their heartbeats and leases, under a simulated corosync.
+MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_disk.c \
+                          tests/sim/membership_history.c tests/sim/membership_node.c \
+                          tests/sim/membership_totem.c tests/sim/world.c tests/sim/sabotage_switch.c
+
+TEST_PROGRAMS += tests/membership-sim
+tests/membership-sim_SOURCES   := tests/sim/membership_sim.c $(MEMBERSHIP_SIM_SOURCES)
+tests/membership-sim_LIBRARIES := dlm format base

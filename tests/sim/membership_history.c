@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// A history: nodes mount, then a fault every now and then, then all is healed and all must run.
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/base/check.h"
+#include "tests/sim/membership_world.h"
+
+enum { FAULTS_MAX = 24 };
+
+#define HISTORY_NS (90 * (uint64_t)1000 * MS)
+#define HEALING_NS (120 * (uint64_t)1000 * MS)
+
+uint64_t sim_below(struct sim *sim, uint64_t bound)
+{
+    return bound > 0 ? random_below(&sim->world.random, bound) : 0;
+}
+
+bool sim_one_in(struct sim *sim, uint64_t n)
+{
+    return random_one_in(&sim->world.random, n);
+}
+
+uint64_t sim_between(struct sim *sim, uint64_t low_ns, uint64_t high_ns)
+{
+    return low_ns + sim_below(sim, high_ns - low_ns + 1);
+}
+
+// --- faults ----------------------------------------------------------------------------------
+
+static struct sim_node *any_node(struct sim *sim)
+{
+    return &sim->nodes[sim_below(sim, sim->node_count)];
+}
+
+static void reform_whole(struct sim *sim)
+{
+    uint32_t component[SIM_NODES_MAX] = {0};
+    totem_reform(sim, component);
+}
+
+static void reform_parts(struct sim *sim)
+{
+    uint32_t component[SIM_NODES_MAX];
+    uint32_t parts = 2 + (uint32_t)sim_below(sim, 2);
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        component[i] = (uint32_t)sim_below(sim, parts) % sim->node_count;
+    totem_reform(sim, component);
+}
+
+static void reform_any(struct sim *sim)
+{
+    if (sim_one_in(sim, 3))
+        reform_parts(sim);
+    else
+        reform_whole(sim);
+}
+
+static void mount_soon(struct sim_node *node, uint64_t in_ns)
+{
+    if (node->wants_mount)
+        world_event_arm(&node->sim->world, &node->mount, node->sim->world.now_ns + in_ns);
+}
+
+static void power_off(struct sim_node *node)
+{
+    if (!node->is_up)
+        return;
+    sim_trace(node->sim, "n%u loses its power", node->node_id);
+    node->is_up = false;
+    if (node->life != NULL) {
+        node->life->guard_is_alive = false;
+        life_die(node->life, true);
+    }
+    totem_stop(node);
+}
+
+static void power_on(struct sim_node *node)
+{
+    if (node->is_up && node->has_corosync)
+        return;
+    sim_trace(node->sim, "n%u comes up", node->node_id);
+    node->is_up = node->has_corosync = true;
+    node->restarted = true;
+}
+
+// Corosync dies on a live node; it comes back soon or late. The worker connects again.
+static void corosync_dies(struct sim_node *node)
+{
+    struct membership_event lost = {.type = MEMBERSHIP_EVENT_LOST};
+    struct sim_life *life = node->life;
+    if (!node->has_corosync)
+        return;
+    sim_trace(node->sim, "corosync dies on n%u", node->node_id);
+    totem_stop(node);
+    if (life == NULL)
+        return;
+    life->is_connected = false;
+    if (!life->is_paused)
+        life_event(life, &lost);
+    else
+        life_die(life, true);
+}
+
+static void corosync_returns(struct sim_node *node)
+{
+    if (!node->is_up || node->has_corosync)
+        return;
+    node->has_corosync = true;
+    node->restarted = true;
+}
+
+static void reconnect(struct sim_node *node)
+{
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
+    struct sim_life *life = node->life;
+    if (life == NULL || life->is_connected || !node->has_corosync || life->says_left)
+        return;
+    life->is_connected = true;
+    totem_worker_connects(node, life->process.pid);
+    life_event(life, &event);
+}
+
+static void kill_worker(struct sim_node *node)
+{
+    if (node->life != NULL)
+        life_die(node->life, false);
+}
+
+static void bring_back(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (sim->is_healing || sim_one_in(sim, 2)) {
+            power_on(&sim->nodes[i]);
+            corosync_returns(&sim->nodes[i]);
+        }
+    }
+    if (sim->is_healing)
+        reform_whole(sim);
+    else
+        reform_any(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        reconnect(&sim->nodes[i]);
+        if (sim->nodes[i].life == NULL)
+            mount_soon(&sim->nodes[i], sim_between(sim, 0, 2000 * MS));
+    }
+}
+
+static void cause_fault(struct sim *sim)
+{
+    struct sim_node *node = any_node(sim);
+    switch (sim_below(sim, 12)) {
+    case 0:
+    case 1:
+        reform_parts(sim);
+        break;
+    case 2:
+    case 3:
+        bring_back(sim);
+        break;
+    case 4:
+        power_off(node);
+        if (sim_one_in(sim, 3))
+            power_off(any_node(sim));
+        if (!sim_one_in(sim, 4))
+            reform_any(sim); // noticed at once; else with the next ring
+        break;
+    case 5:
+    case 6:
+        kill_worker(node);
+        if (sim_one_in(sim, 5))
+            kill_worker(any_node(sim));
+        break;
+    case 7:
+        if (node->life != NULL)
+            life_pause(node->life, sim_between(sim, 100 * MS, 12000 * MS));
+        break;
+    case 8:
+        if (node->life != NULL)
+            life_leave(node->life);
+        break;
+    case 9:
+        corosync_dies(node);
+        if (sim_one_in(sim, 2))
+            corosync_returns(node);
+        reform_any(sim);
+        reconnect(node);
+        break;
+    case 10:
+        sim->disk.is_bad = !sim->disk.is_bad && sim_one_in(sim, 3);
+        break;
+    default:
+        reform_any(sim); // a ring that breaks and comes together at once
+        break;
+    }
+}
+
+static void fault_fires(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, fault));
+    if (sim->is_healing)
+        return;
+    cause_fault(sim);
+    // Often one fault comes in the middle of what another one caused.
+    uint64_t in_ns = sim_one_in(sim, 3) ? sim_between(sim, 1 * MS, 60 * MS)
+                                        : sim_between(sim, 200 * MS, 9000 * MS);
+    world_event_arm(&sim->world, event, sim->world.now_ns + in_ns);
+}
+
+static void mount_fires(struct world_event *event)
+{
+    struct sim_node *node =
+        (struct sim_node *)(void *)((char *)event - offsetof(struct sim_node, mount));
+    if (node->is_up && node->has_corosync && node->wants_mount)
+        life_start(node);
+    if (node->life == NULL)
+        mount_soon(node, 1000 * MS);
+}
+
+// --- the whole -------------------------------------------------------------------------------
+
+static void make_nodes(struct sim *sim)
+{
+    sim->node_count = 3 + (uint32_t)sim_below(sim, SIM_NODES_MAX - 2);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        node->sim = sim;
+        node->node_id = i + 1;
+        node->is_up = node->has_corosync = true;
+        node->clock_base = (1 + sim_below(sim, 1000)) * 1000 * MS;
+        node->clock_rate = 950 + sim_below(sim, 101);
+        node->wants_mount = true;
+        node->mount.fire = mount_fires;
+    }
+    totem_init(sim);
+    reform_whole(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        mount_soon(&sim->nodes[i], sim_between(sim, 0, 3000 * MS));
+}
+
+static void run_until(struct sim *sim, uint64_t until_ns)
+{
+    while (!sim->is_failed && sim->world.now_ns < until_ns && world_step(&sim->world))
+        continue;
+}
+
+// Lives that ended are started anew, and what hung is gone: after a while all must run.
+static void heal(struct sim *sim)
+{
+    sim_trace(sim, "all is well from here on");
+    sim->is_healing = true;
+    sim->disk.is_bad = false;
+    bring_back(sim);
+    run_until(sim, HISTORY_NS + HEALING_NS);
+    if (!sim->is_failed)
+        check_all_run(sim);
+}
+
+static void free_lives(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->life_count; i++) {
+        membership_free(sim->lives[i].membership);
+        membership_effects_deinit(&sim->lives[i].effects);
+        free(sim->lives[i].heartbeat);
+        free(sim->lives[i].buffer);
+    }
+}
+
+void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim_result *result)
+{
+    struct sim *sim = calloc(1, sizeof(*sim));
+    CHECK(sim != NULL);
+    sim->trace = trace;
+    sim->geometry.slot_count = SIM_SLOTS;
+    sim->geometry.slot_table_block = 32;
+    sim->epochs = calloc(SIM_EPOCHS_MAX, sizeof(*sim->epochs));
+    CHECK(sim->epochs != NULL);
+    world_init(&sim->world, seed, scheduler);
+    disk_init(sim);
+    make_nodes(sim);
+    sim->fault.fire = fault_fires;
+    world_event_arm(&sim->world, &sim->fault, 500 * MS + sim_below(sim, 8000 * MS));
+    run_until(sim, HISTORY_NS);
+    if (!sim->is_failed)
+        heal(sim);
+    *result = (struct sim_result){.is_failed = sim->is_failed,
+                                  .steps = sim->steps,
+                                  .views = sim->epoch_count,
+                                  .lives = sim->life_count};
+    memcpy(result->failure, sim->failure, sizeof(result->failure));
+    totem_deinit(sim);
+    free_lives(sim);
+    world_deinit(&sim->world);
+    free(sim->epochs);
+    free(sim);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ring 1 for membership: whole lives of nodes (membership machine and heartbeat machine) under a
+// simulated corosync and on a simulated slot table. One seed is one history.
+//
+//   membership_totem.c    rings, ordered messages, processes, quorum: what corosync does
+//   membership_disk.c     the slot table: I/O that is late, lost, or lands after its process died
+//   membership_node.c     a life: carries out effects, beats, writes data while it may
+//   membership_check.c    what must never happen
+//   membership_history.c  faults, and the end: all is healed, all must run
+//
+// Every node has a clock of its own, up to 5 % off. Data writes stand for all that a life does to
+// the volume: one may be submitted whenever the life's gate is open, and lands some time later.
+#pragma once
+
+#include <stdio.h>
+
+#include "dlm/heartbeat_machine.h"
+#include "dlm/membership.h"
+#include "fs/base/text.h"
+#include "tests/sim/world.h"
+
+enum {
+    SIM_NODES_MAX = 6,
+    SIM_SLOTS = 8,
+    SIM_LIVES_MAX = 256,
+    SIM_EPOCHS_MAX = 4096,
+};
+
+#define MS ((uint64_t)1000000)
+
+#define SIM_LEASE_NS  (5000 * MS)
+#define SIM_IO_MAX_NS (1000 * MS)
+
+struct sim;
+struct sim_life;
+
+// --- corosync --------------------------------------------------------------------------------
+
+struct totem_message {
+    struct membership_process from;
+    enum { TOTEM_BYTES, TOTEM_JOIN, TOTEM_LEAVE, TOTEM_DOWN } type;
+    size_t length;
+    uint8_t *bytes;
+    uint32_t references; // of deliveries under way
+};
+
+struct totem_ring {
+    struct membership_ring id;
+    uint32_t nodes; // bit node_id
+    struct totem_message **log;
+    size_t count, capacity;
+    uint32_t references; // nodes that are in it
+};
+
+// What waits to be dispatched by the node's worker, in order; quorum has a connection of its own.
+struct totem_queue {
+    struct membership_event *events;
+    struct totem_message **messages; // of DELIVERED; else NULL
+    size_t begin, end, capacity;
+    struct world_event wake;
+    struct sim_node *node;
+};
+
+struct sim_node {
+    struct sim *sim;
+    uint32_t node_id;
+    bool is_up;             // the machine
+    bool has_corosync;      // ... and corosync on it
+    bool restarted;         // corosync was restarted since the last ring
+    uint64_t ring_sequence; // of its last ring: totem keeps it on disk
+    uint64_t clock_base;    // local time = base + now * rate / 1000
+    uint64_t clock_rate;
+    struct totem_ring *ring;
+    size_t delivered; // of ring->log
+    struct world_event deliver;
+    uint32_t process_count; // of the group, as this node's corosync sees it
+    struct membership_process processes[MEMBERSHIP_PROCESSES_MAX];
+    struct totem_queue group, quorum;
+    struct sim_life *life;
+    uint32_t next_pid;
+    bool wants_mount;
+    struct world_event mount;
+};
+
+void totem_init(struct sim *sim);
+void totem_deinit(struct sim *sim);
+// Makes these rings of the nodes that have corosync: `component[i]` of node i + 1.
+void totem_reform(struct sim *sim, const uint32_t *component);
+void totem_send(struct sim_node *node, struct membership_process from, int type,
+                const uint8_t *bytes, size_t length);
+// A worker's connections begin or end; `is_clean`: by cpg_leave.
+void totem_worker_connects(struct sim_node *node, uint32_t pid);
+void totem_worker_gone(struct sim_node *node, uint32_t pid, bool is_clean);
+void totem_quorum_tell(struct sim_node *node);
+// The node's corosync ends at once, and its queues with it.
+void totem_stop(struct sim_node *node);
+
+// --- disk ------------------------------------------------------------------------------------
+
+struct sim_disk {
+    uint8_t heartbeats[SIM_SLOTS][BLOCK_BYTES];
+    uint8_t mailboxes[SIM_SLOTS][BLOCK_BYTES];
+    uint64_t mailbox_landed_ns[SIM_SLOTS]; // when the present note landed
+    // Journals: who may have left something in it.
+    bool is_dirty[SIM_SLOTS];
+    uint32_t dirty_node[SIM_SLOTS];
+    uint64_t dirty_incarnation[SIM_SLOTS];
+    bool is_bad; // the paths fail for the time being
+    struct sim_life *claimer;
+};
+
+void disk_init(struct sim *sim);
+// Lets the life's heartbeat machine go on until it sleeps or waits for an I/O.
+void disk_pump(struct sim_life *life);
+void disk_data_write(struct sim_life *life, struct sim_life *on_behalf_of);
+// Decodes a slot as it stands; false: unreadable.
+bool disk_slot(struct sim *sim, uint32_t slot, struct heartbeat_content *content);
+
+// --- lives -----------------------------------------------------------------------------------
+
+enum sim_chore { CHORE_NONE, CHORE_FOUND, CHORE_REPLAY };
+
+struct sim_replay {
+    struct membership_node node;
+    uint32_t writes_left;
+    bool is_freeing, is_over;
+};
+
+struct sim_life {
+    struct sim *sim;
+    struct sim_node *node;
+    struct membership_process process;
+    uint64_t incarnation;
+    uint32_t slot;
+    struct membership *membership;
+    struct membership_effects effects;
+    struct heartbeat_machine *heartbeat;
+    uint8_t *buffer;
+    bool is_alive, is_paused, is_connected;
+    bool runs;      // RESUME came after the last SUSPEND
+    bool has_ended; // ENDED, or its heartbeat has
+    bool is_leaving, says_left;
+    bool is_stepping;
+    bool has_asked_mailbox;
+    bool proves_lun;
+    uint64_t mailbox_asked_ns; // local
+    uint64_t settled_ns;       // global: when resuming became possible
+    uint32_t in_flight;        // writes that have not landed
+    bool has_drained;          // the guard has said so
+    bool guard_is_alive;
+    bool heartbeat_io_is_out;
+    uint64_t last_epoch;
+    struct world_event tick, beat, data, chore, exit, guard, found;
+    bool has_waited;  // for a slot, while all are left behind
+    bool is_founding; // FOUNDED follows the first durable beat
+    uint32_t found_count;
+    struct membership_node found_dead[SIM_SLOTS];
+    uint32_t replay_count;
+    struct sim_replay replays[16];
+    struct membership_node looks[16]; // joiners to look for
+    uint32_t look_count;
+    struct membership_node recovered[64];
+    uint32_t recovered_count;
+    uint32_t fence_count;
+    struct membership_node fences[32];
+    bool was_expelled[SIM_SLOTS]; // by this one
+};
+
+void life_start(struct sim_node *node);
+void life_die(struct sim_life *life, bool with_node);
+void life_pause(struct sim_life *life, uint64_t for_ns);
+void life_leave(struct sim_life *life);
+void life_event(struct sim_life *life, const struct membership_event *event);
+void life_heartbeat_changed(struct sim_life *life);
+bool life_may_write(const struct sim_life *life);
+uint64_t life_now(const struct sim_life *life);
+uint64_t life_at(const struct sim_life *life, uint64_t local_ns); // global time of a local one
+
+// --- checks ----------------------------------------------------------------------------------
+
+struct sim_epoch {
+    uint64_t epoch, before;
+    bool has_before;
+    uint32_t member_count, dead_count;
+    struct membership_node members[SIM_LIVES_MAX / 4];
+    struct membership_node dead[SIM_LIVES_MAX / 4];
+};
+
+void check_view(struct sim_life *life, const struct membership_view *view);
+void check_recovered(struct sim_life *life, const struct membership_node *node);
+void check_slot_taken(struct sim_life *life, uint32_t slot);
+void check_write_landed(struct sim_life *life, struct sim_life *on_behalf_of);
+void check_replay_begins(struct sim_life *life, const struct membership_node *node);
+void check_resume(struct sim_life *life);
+void check_all_run(struct sim *sim);
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// --- the history -----------------------------------------------------------------------------
+
+struct sim {
+    struct world world;
+    struct geometry geometry;
+    struct sim_disk disk;
+    uint32_t node_count;
+    struct sim_node nodes[SIM_NODES_MAX];
+    uint64_t ring_sequence;
+    uint32_t life_count;
+    struct sim_life lives[SIM_LIVES_MAX];
+    uint32_t epoch_count;
+    struct sim_epoch *epochs;
+    bool is_healing; // no new faults
+    bool is_failed;
+    char failure[512];
+    FILE *trace;
+    uint64_t steps;
+    struct world_event fault;
+};
+
+struct sim_result {
+    bool is_failed;
+    char failure[512];
+    uint64_t steps, views, lives;
+};
+
+void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim_result *result);
+uint64_t sim_below(struct sim *sim, uint64_t bound);
+bool sim_one_in(struct sim *sim, uint64_t n);
+uint64_t sim_between(struct sim *sim, uint64_t low_ns, uint64_t high_ns);
+struct sim_life *sim_life_of(struct sim *sim, uint32_t node_id, uint64_t incarnation);

@@ -206,10 +206,44 @@ static int free_with_list(struct inode *inode)
     return result;
 }
 
+static int look_for(struct inode *inode, bool *is_there)
+{
+    struct orphan_list list;
+    uint64_t found, generation;
+    int result = orphan_list_load(&list, inode->volume, inode_orphan_slot(inode));
+    if (result != 0)
+        return result;
+    result = orphan_list_next(&list, inode->number - 1, &found, &generation);
+    *is_there = result == 0 && found == inode->number && generation == inode_generation(inode);
+    orphan_list_unload(&list);
+    return result == -ENOENT ? 0 : result;
+}
+
+// The block of an inode that another node has freed still shows it dead and on a list: freed blocks
+// are not written (rule 4). Only the list itself says whether there is something left to free. While
+// this node holds LOCK_INODE EXCLUSIVE the answer stays true.
+static int is_on_list(struct inode *inode, bool *is_there)
+{
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_orphans(inode_orphan_slot(inode)), LOCK_EXCLUSIVE);
+    int result = lock_set_acquire(&set, inode->volume);
+    if (result != 0)
+        return result;
+    result = look_for(inode, is_there);
+    lock_set_release(&set);
+    return result;
+}
+
 int inode_free(struct inode *inode)
 {
     CHECK(inode_link_count(inode) == 0);
-    int result = remove_xattrs(inode);
+    bool is_there = false;
+    int result = is_on_list(inode, &is_there);
+    if (result != 0 || !is_there) {
+        inode_unload(inode);
+        return result;
+    }
+    result = remove_xattrs(inode);
     if (result == 0)
         result = free_with_list(inode);
     if (result == -ERROR_JOURNAL_FULL) {

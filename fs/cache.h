@@ -83,6 +83,9 @@ int cache_read(struct cache *cache, const struct cache_identity *identity,
                struct cache_block **block);
 // The block if it is in memory and is what `identity` says, with a reference; else NULL.
 struct cache_block *cache_find(struct cache *cache, const struct cache_identity *identity);
+// Whether the cache knows that the block is not what `identity` says: freed, or something else by
+// now. For readers whose address may be out of date, and who want no complaint then.
+bool cache_contradicts(struct cache *cache, const struct cache_identity *identity);
 // Reads and verifies past the cache, into `buffer` (4096 bytes, aligned), for readers that hold no
 // lock: a torn read is tried once more and then answered with its error, not logged (rule 36).
 // Waits.

@@ -42,6 +42,8 @@ int live_inode_load_dying(struct inode *inode, struct volume *volume, uint64_t n
         cache_put(block);
         return inode_load(inode, volume, number);
     }
+    if (cache_contradicts(volume->cache, &identity))
+        return -ESTALE;
     int result = check_on_device(volume, number);
     return result != 0 ? result : inode_load(inode, volume, number);
 }

@@ -109,31 +109,36 @@ static int run_with_list(struct size_change *change, uint32_t slot,
 // --- the tail
 // --------------------------------------------------------------------------------------
 
-static int zero_part(struct volume *volume, uint64_t block, size_t from)
+// Whole sectors: those before the one that `size` cuts belong to lanes.
+static int zero_behind(struct volume *volume, uint64_t block, size_t from)
 {
+    size_t sector = volume->device->sector_bytes;
+    size_t first = from & ~(sector - 1);
+    uint64_t offset = block * BLOCK_BYTES + first;
     uint8_t *buffer = block_buffer_new(BLOCK_BYTES);
-    uint64_t offset = block * BLOCK_BYTES;
-    int result = block_device_read(volume->device, volume->scheduler, offset, buffer, BLOCK_BYTES);
-    if (result == 0) {
-        memset(buffer + from, 0, BLOCK_BYTES - from);
-        result = block_device_write(volume->device, volume->scheduler, offset, buffer, BLOCK_BYTES);
-    }
+    int result = 0;
+    if (first < from)
+        result = block_device_read(volume->device, volume->scheduler, offset, buffer, sector);
+    memset(buffer + (from - first), 0, BLOCK_BYTES - from);
+    if (result == 0)
+        result = block_device_write(volume->device, volume->scheduler, offset, buffer,
+                                    BLOCK_BYTES - first);
     free(buffer);
     return result;
 }
 
-// The rest of the block in which the file will end.
-static int zero_tail(struct inode *inode, struct open_inode *open, uint64_t size, bool *zeroed)
+int file_size_zero_tail(struct inode *inode, const struct open_inode *open, uint64_t size,
+                        bool *zeroed)
 {
     struct extent run;
     *zeroed = false;
-    if (size % BLOCK_BYTES == 0 || SABOTAGE(truncate_skip_tail_zero))
+    if (size % BLOCK_BYTES == 0)
         return 0;
     int result = file_map_lookup(inode, open, size / BLOCK_BYTES, &run);
     if (result != 0 || run.state != EXTENT_WRITTEN_RUN)
         return result;
     *zeroed = true;
-    return zero_part(inode->volume, run.volume_block, size % BLOCK_BYTES);
+    return zero_behind(inode->volume, run.volume_block, size % BLOCK_BYTES);
 }
 
 // --- shrinking
@@ -167,20 +172,19 @@ int file_size_settle(struct inode *inode)
     return result != 0 ? result : run_with_list(&change, inode_orphan_slot(inode), leave_list);
 }
 
-static int set_size_alone(struct inode *inode, uint64_t size)
+static int set_size_alone(struct size_change *change)
 {
-    struct size_change change = {.inode = inode, .size = size};
     struct transaction t;
-    transaction_init(&t, inode->volume, inode->number);
+    transaction_init(&t, change->inode->volume, change->inode->number);
     transaction_add_credits(&t, 1);
-    return transaction_run(&t, change_size, &change);
+    return transaction_run(&t, change_size, change);
 }
 
 static int shrink_with_intent(struct size_change *change)
 {
     struct inode *inode = change->inode;
     if (SABOTAGE(truncate_without_intent)) {
-        int set = set_size_alone(inode, change->size);
+        int set = set_size_alone(change);
         return set != 0 ? set
                         : file_blocks_remove(inode, blocks_of(change->size), EXTENT_FILE_BLOCKS);
     }
@@ -191,8 +195,10 @@ static int shrink_with_intent(struct size_change *change)
 static int shrink(struct inode *inode, struct open_inode *open, uint64_t size)
 {
     struct size_change change = {.inode = inode, .size = size};
+    int result = 0;
     open_inode_drain(open);
-    int result = zero_tail(inode, open, size, &change.needs_flush);
+    if (!SABOTAGE(truncate_skip_tail_zero))
+        result = file_size_zero_tail(inode, open, size, &change.needs_flush);
     if (result != 0)
         return result;
     result = shrink_at_once(&change);
@@ -206,6 +212,15 @@ static int shrink(struct inode *inode, struct open_inode *open, uint64_t size)
 // --- growing, or neither
 // ---------------------------------------------------------------------------
 
+static int grow(struct inode *inode, struct open_inode *open, uint64_t size)
+{
+    struct size_change change = {.inode = inode, .size = size};
+    int result = 0;
+    if (size > inode_size(inode) && !SABOTAGE(grow_skip_tail_zero))
+        result = file_size_zero_tail(inode, open, inode_size(inode), &change.needs_flush);
+    return result != 0 ? result : set_size_alone(&change);
+}
+
 static int resize_blocks(struct inode *inode, struct open_inode *open, uint64_t size)
 {
     uint64_t old = open_inode_size(open, inode);
@@ -215,7 +230,7 @@ static int resize_blocks(struct inode *inode, struct open_inode *open, uint64_t 
         return result;
     if (size < old)
         return shrink(inode, open, size);
-    return set_size_alone(inode, size);
+    return grow(inode, open, size);
 }
 
 static int resize(struct inode *inode, struct open_inode *open, uint64_t size)

@@ -44,6 +44,7 @@ struct writing {
     const uint8_t *data;
     size_t length;
     uint64_t first_block, end_block;
+    uint64_t size; // of the file before it
     struct block_range range;
     bool is_part;     // of blocks: lanes are kept out
     bool is_growing;  // the file
@@ -85,7 +86,7 @@ static uint64_t blocks_ahead(struct writing *w, uint64_t block, uint64_t needed,
         open->ahead_blocks = wanted;
     } else if (!w->is_growing) {
         // Inside the file, up to a multiple: what is written next to it later finds its place.
-        uint64_t size_blocks = open_inode_size(open, &w->inode) / BLOCK_BYTES;
+        uint64_t size_blocks = w->size / BLOCK_BYTES;
         uint64_t end = (block / AHEAD_BLOCKS_MIN + 1) * AHEAD_BLOCKS_MIN;
         wanted = (end < size_blocks ? end : size_blocks) - block;
     }
@@ -179,8 +180,13 @@ static int fill_edge(struct writing *w, uint64_t block)
     if (run->state != EXTENT_WRITTEN_RUN && !SABOTAGE(first_write_keeps_edges))
         return 0; // zeros
     uint64_t place = run->volume_block + (block - run->file_block);
-    return block_device_read(volume->device, volume->scheduler, place * BLOCK_BYTES,
-                             w->bounce + (block - w->first_block) * BLOCK_BYTES, BLOCK_BYTES);
+    uint8_t *bytes = w->bounce + (block - w->first_block) * BLOCK_BYTES;
+    int result = block_device_read(volume->device, volume->scheduler, place * BLOCK_BYTES, bytes,
+                                   BLOCK_BYTES);
+    // Behind the end may stand what a write put there that a crash cut off.
+    if (block == w->size / BLOCK_BYTES && !SABOTAGE(grow_skip_tail_zero))
+        memset(bytes + w->size % BLOCK_BYTES, 0, BLOCK_BYTES - w->size % BLOCK_BYTES);
+    return result;
 }
 
 static int fill_bounce(struct writing *w)
@@ -308,9 +314,20 @@ static int end_unlocked(struct writing *w, int result)
 // --- one round
 // -----------------------------------------------------------------------------------------
 
+// The hole that a write behind the end leaves begins in the last block.
+static int zero_old_tail(struct writing *w)
+{
+    bool zeroed;
+    if (w->size / BLOCK_BYTES >= w->first_block || SABOTAGE(grow_skip_tail_zero))
+        return 0;
+    return file_size_zero_tail(&w->inode, w->open, w->size, &zeroed);
+}
+
 static int write_range(struct writing *w)
 {
-    int result = map_blocks(w);
+    int result = zero_old_tail(w);
+    if (result == 0)
+        result = map_blocks(w);
     if (result != 0)
         return result;
     w->is_part = shares_blocks(w);
@@ -330,7 +347,8 @@ static int write_blocks(struct writing *w)
 {
     w->first_block = w->offset / BLOCK_BYTES;
     w->end_block = (end_of(w) + BLOCK_BYTES - 1) / BLOCK_BYTES;
-    w->is_growing = end_of(w) > open_inode_size(w->open, &w->inode);
+    w->size = open_inode_size(w->open, &w->inode);
+    w->is_growing = end_of(w) > w->size;
     int result = open_inode_publish(w->open, &w->inode);
     if (result != 0)
         return result;

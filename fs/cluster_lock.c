@@ -423,6 +423,18 @@ static void serve_waiters(struct cluster_lock *lock)
     }
 }
 
+// Open files keep their hold for good: the exclusive right, left over from the life of an inode
+// that had the number before, must go from under them.
+static void go_down_under_holders(struct cluster_lock *lock)
+{
+    if (!lock_type_of((uint32_t)lock->key.type)->is_held_long || !lock->is_blocking ||
+        lock->keep != RIGHT_SHARED || lock->right != RIGHT_EXCLUSIVE ||
+        lock->has_exclusive_holder || lock->shared_holders == 0)
+        return;
+    lock->is_blocking = false;
+    let_go(lock, RIGHT_SHARED);
+}
+
 // Readers may stay while only the exclusive right goes, but their passes and dirty blocks change
 // under them in the demotion; so it waits for all holders alike.
 static void pump(struct cluster_lock *lock)
@@ -436,6 +448,7 @@ static void pump(struct cluster_lock *lock)
         settle(lock);
         return;
     }
+    go_down_under_holders(lock);
     serve_waiters(lock);
     struct lock_waiter *first = TAILQ_FIRST(&lock->waiters);
     if (lock->is_blocking && lock->right > lock->keep) {

@@ -8,15 +8,16 @@
 #include "fs/inode_table.h"
 
 static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
-    [LOCK_RENAME] = {"rename", 10, true, NULL, NULL},
-    [LOCK_SUPERBLOCK] = {"superblock", 20, true, NULL, NULL},
-    [LOCK_OWNER] = {"owner", 30, false, NULL, NULL},
-    [LOCK_OPEN] = {"open", 35, true, NULL, NULL},
-    [LOCK_INODE] = {"inode", 40, true, inode_table_quiesce, inode_table_forget},
-    [LOCK_ORPHANS] = {"orphans", 50, true, NULL, NULL},
-    [LOCK_AG_MAP] = {"group map", 60, true, NULL, NULL},
-    [LOCK_AG] = {"group", 70, true, NULL, allocator_group_forget},
-    [LOCK_RANGES] = {"ranges", 80, true, NULL, NULL},
+    // name, rank, yields, is held long, quiesce, forget
+    [LOCK_RENAME] = {"rename", 10, true, false, NULL, NULL},
+    [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, NULL},
+    [LOCK_OWNER] = {"owner", 30, false, true, NULL, NULL},
+    [LOCK_OPEN] = {"open", 35, true, true, NULL, NULL},
+    [LOCK_INODE] = {"inode", 40, true, false, inode_table_quiesce, inode_table_forget},
+    [LOCK_ORPHANS] = {"orphans", 50, true, false, NULL, NULL},
+    [LOCK_AG_MAP] = {"group map", 60, true, false, NULL, NULL},
+    [LOCK_AG] = {"group", 70, true, false, NULL, allocator_group_forget},
+    [LOCK_RANGES] = {"ranges", 80, true, false, NULL, NULL},
 };
 
 const struct lock_type *lock_type_of(uint32_t id)

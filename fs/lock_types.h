@@ -23,9 +23,11 @@ enum lock_type_id {
 };
 
 struct lock_type {
-    const char *name; // as `lunfs locks` prints it
-    int rank;         // order of taking
-    bool yields;      // a blocking callback makes it go
+    const char *name;  // as `lunfs locks` prints it
+    int rank;          // order of taking
+    bool yields;       // a blocking callback makes it go
+    bool is_held_long; // by open files: goes down to SHARED under its shared holders, who may
+                       // stay for ever; protects no blocks
     // Before the lock goes down to `keep_shared ? SHARED : nothing`, with no local holder left:
     // drain passes, write lazy times into the inode. Runs in a coroutine, may wait for I/O and
     // commits, never for a cluster lock. NULL: nothing to do.

@@ -111,9 +111,10 @@ static void forget(struct volume *volume, struct cluster_lock *lock)
 
 const struct lock_type *lock_type_of(uint32_t id)
 {
-    static const struct lock_type inode = {"inode", 40, true, quiesce, forget};
-    static const struct lock_type owner = {"owner", 30, false, NULL, NULL};
-    return id == LOCK_OWNER ? &owner : &inode;
+    static const struct lock_type inode = {"inode", 40, true, false, quiesce, forget};
+    static const struct lock_type owner = {"owner", 30, false, true, NULL, NULL};
+    static const struct lock_type open = {"open", 35, true, true, NULL, NULL};
+    return id == LOCK_OWNER ? &owner : id == LOCK_OPEN ? &open : &inode;
 }
 
 // --- the world -------------------------------------------------------------------------------
@@ -381,6 +382,30 @@ static void test_owner_does_not_yield(void **state)
     world_free(world);
 }
 
+// A file is open here under an exclusive right that an earlier inode of that number left behind;
+// another node opens it too, while it stays open here.
+static void test_open_file_goes_down_under_its_holder(void **state)
+{
+    (void)state;
+    struct world *world = world_new(9);
+    struct job freed = job_on(world, 0, 5, LOCK_EXCLUSIVE);
+    freed.name.type = LOCK_OPEN;
+    freed.keeps = false;
+    start_job(&freed);
+    settle_world(world);
+    struct job opens[2] = {job_on(world, 0, 5, LOCK_SHARED), job_on(world, 1, 5, LOCK_SHARED)};
+    for (int i = 0; i < 2; i++) {
+        opens[i].name.type = LOCK_OPEN;
+        start_job(&opens[i]);
+        settle_world(world);
+        assert_true(opens[i].is_done && opens[i].result == 0);
+    }
+    for (int i = 0; i < 2; i++)
+        finish_job(&opens[i]);
+    settle_world(world);
+    world_free(world);
+}
+
 // Random holders on random locks: never two that conflict, everybody served.
 struct wanderer {
     struct node *node;
@@ -512,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_two_upgraders_both_end),
         cmocka_unit_test(test_try_does_not_wait),
         cmocka_unit_test(test_owner_does_not_yield),
+        cmocka_unit_test(test_open_file_goes_down_under_its_holder),
         cmocka_unit_test(test_random_holders),
         cmocka_unit_test(test_release_all_leaves_nothing),
         cmocka_unit_test(test_prefetch_asks_ahead),

@@ -220,11 +220,25 @@ static int ask_for_lock(struct fuse_request *request)
     return result;
 }
 
+// An unlock has no answer of its own. A question to the same master travels behind it, so once that
+// is answered no node can be refused any more for what was dropped here: who is told, by whatever
+// way, that this process has unlocked finds it so.
+static void wait_until_dropped(struct fuse_request *request)
+{
+    struct range_locks *locks = request->server->config.range_locks;
+    struct lock_waiter *waiter = waiter_new(request);
+    waiter->request.waits = false;
+    locks->operations->test(locks, &waiter->request);
+    wait_for_answer(waiter);
+    waiter_forget(waiter);
+}
+
 static int run_set_lock(struct fuse_request *request)
 {
     struct range_locks *locks = request->server->config.range_locks;
     if (request->in.lock.unlocks) {
         locks->operations->unlock(locks, &request->in.lock.lock);
+        wait_until_dropped(request);
         return 0;
     }
     // Before the lock is asked for: a handle that may hold one must be known to FLUSH.
@@ -269,6 +283,9 @@ static int run_flush(struct fuse_request *request)
     struct range_locks *locks = request->server->config.range_locks;
     locks->operations->release_owner(locks, request->in.lock.lock.inode,
                                      request->in.lock.lock.owner, RANGE_LOCK_POSIX);
+    request->in.lock.lock.space = RANGE_LOCK_POSIX;
+    request->in.lock.lock.end = UINT64_MAX;
+    wait_until_dropped(request);
     return 0;
 }
 

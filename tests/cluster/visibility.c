@@ -398,9 +398,14 @@ static void lock_owner_is_told(void **state)
     assert_int_equal(lock.l_type, F_WRLCK);
     assert_int_equal(lock.l_start, 10);
     assert_int_equal(lock.l_len, 20);
-    close(a);
-    lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    MUST(fcntl(b, F_OFD_GETLK, &lock));
+    close(a); // FUSE tells the file system of it later, and nobody waits for that
+    for (int i = 0; i < 1000; i++) {
+        lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        MUST(fcntl(b, F_OFD_GETLK, &lock));
+        if (lock.l_type == F_UNLCK)
+            break;
+        usleep(10 * 1000);
+    }
     assert_int_equal(lock.l_type, F_UNLCK);
     close(b);
     MUST(unlinkat(v->b, "query", 0));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Order of a truncation to the middle of a block (rule 33):
+// Old bytes behind the end (rule 33): they are zeroed when the file grows over them, not when it is
+// cut. So a truncation changes no data: a crash leaves the old file or the new one. And growth has
+// to look there anyway, for a truncation is not the only one that leaves them:
 //
-//   passes drained ─► tail zeroed on the device ─► smaller size, in a transaction that waits for it
+//   append: block read, merged, written ── crash ── replay: the old size, new bytes behind it
+//           truncate to a larger size: the bytes would show
 //
-// so that no later growth shows what was cut off. A crash in between leaves the old size with zeros
-// in a piece that was to go.
+// Growth: tail zeroed on the device ─► larger size, in a transaction that waits for it.
 #include "fs/file_size.h"
 
 #include <errno.h>
@@ -29,7 +31,7 @@
 struct size_change {
     struct inode *inode;
     uint64_t size;
-    bool needs_flush; // a tail was zeroed
+    bool needs_flush; // the tail was zeroed
     struct extent_removal removal;
     struct orphan_list *orphans; // NULL: no intent
 };
@@ -180,14 +182,20 @@ static int set_size_alone(struct size_change *change)
     return transaction_run(&t, change_size, change);
 }
 
+// An unlinked file is on the list already, and a crash frees all of it.
+static int shrink_unlinked(struct size_change *change)
+{
+    int result = set_size_alone(change);
+    if (result != 0)
+        return result;
+    return file_blocks_remove(change->inode, blocks_of(change->size), EXTENT_FILE_BLOCKS);
+}
+
 static int shrink_with_intent(struct size_change *change)
 {
     struct inode *inode = change->inode;
-    if (SABOTAGE(truncate_without_intent)) {
-        int set = set_size_alone(change);
-        return set != 0 ? set
-                        : file_blocks_remove(inode, blocks_of(change->size), EXTENT_FILE_BLOCKS);
-    }
+    if (inode_link_count(inode) == 0 || SABOTAGE(truncate_without_intent))
+        return shrink_unlinked(change);
     int result = run_with_list(change, inode->volume->slot, change_size);
     return result != 0 ? result : file_size_settle(inode);
 }
@@ -195,13 +203,8 @@ static int shrink_with_intent(struct size_change *change)
 static int shrink(struct inode *inode, struct open_inode *open, uint64_t size)
 {
     struct size_change change = {.inode = inode, .size = size};
-    int result = 0;
     open_inode_drain(open);
-    if (!SABOTAGE(truncate_skip_tail_zero))
-        result = file_size_zero_tail(inode, open, size, &change.needs_flush);
-    if (result != 0)
-        return result;
-    result = shrink_at_once(&change);
+    int result = shrink_at_once(&change);
     if (result == -ERROR_JOURNAL_FULL)
         result = shrink_with_intent(&change);
     if (result == 0 && open != NULL)

@@ -19,11 +19,10 @@ struct open_inode;
 // Sets size and times; LOCK_INODE is held EXCLUSIVE, the inode is a regular file's. `open`: NULL if
 // this node has not opened it. 0 or an error, and then the size is the old one. Waits.
 int file_size_set(struct inode *inode, struct open_inode *open, uint64_t size);
-// Zeros on the device what stands behind `size` in its block, if that was ever written: before the
-// file shows less (what is cut off), and before it shows more (a write that a crash cut off may
-// have put data behind the end). `*zeroed`: the transaction that sets the size must wait for it.
-// The caller keeps lanes from the new end's sector: they were drained, or `size` is the size now.
-// Waits.
+// Zeros on the device what stands behind the file's end in its last block, if that was ever
+// written: before the file grows. `size` is the size now, `*zeroed` says that the transaction that
+// sets the larger one must wait for it. Lanes do not touch the sector of the end and what is
+// behind. Waits.
 int file_size_zero_tail(struct inode *inode, const struct open_inode *open, uint64_t size,
                         bool *zeroed);
 // Ends a truncation that a crash has left. LOCK_INODE is held EXCLUSIVE. Costs nothing if there is

@@ -39,3 +39,30 @@ MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_disk
 TEST_PROGRAMS += tests/membership-sim
 tests/membership-sim_SOURCES   := tests/sim/membership_sim.c $(MEMBERSHIP_SIM_SOURCES)
 tests/membership-sim_LIBRARIES := dlm format base
+
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-membership
+tests/sabotage-membership_SOURCES   := tests/sim/sabotage_membership.c $(MEMBERSHIP_SIM_SOURCES)
+tests/sabotage-membership_LIBRARIES := dlm format base
+endif
+
+# Ring 2: one whole node on a disk that is cut off at any write.
+RING2_SIM_SOURCES := tests/sim/ring2_check.c tests/sim/ring2_client.c tests/sim/ring2_data.c \
+                     tests/sim/ring2_files.c tests/sim/ring2_fsck.c tests/sim/ring2_history.c \
+                     tests/sim/ring2_interrupt.c tests/sim/ring2_node.c tests/sim/ring2_tree.c \
+                     tests/sim/disk.c tests/sim/disk_pages.c tests/sim/world.c \
+                     tests/sim/sabotage_switch.c
+RING2_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_core fs_structures journal dlm \
+                       mkfs_layout format base
+
+TEST_PROGRAMS += tests/ring2-sim
+tests/ring2-sim_SOURCES   := tests/sim/ring2_sim.c $(RING2_SIM_SOURCES)
+tests/ring2-sim_LIBRARIES := $(RING2_SIM_LIBRARIES)
+tests/ring2-sim_LDLIBS    := -lz
+
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-ring2
+tests/sabotage-ring2_SOURCES   := tests/sim/sabotage_ring2.c $(RING2_SIM_SOURCES)
+tests/sabotage-ring2_LIBRARIES := $(RING2_SIM_LIBRARIES)
+tests/sabotage-ring2_LDLIBS    := -lz
+endif

@@ -266,7 +266,8 @@ static void read_and_check(struct ring2_history *history, struct volume *volume,
                    file->inode, size, result);
     else if (after_crash && !ring2_check_recovered(file, size, buffer, why, sizeof(why)))
         ring2_fail(history, "%s", why);
-    else if (!after_crash && !ring2_check_read(file, 0, buffer, size, why, sizeof(why)))
+    else if (!after_crash &&
+             !ring2_check_read(file, file->last_end_order, 0, buffer, size, why, sizeof(why)))
         ring2_fail(history, "%s", why);
     else if (adopts)
         ring2_adopt(file, size, buffer);

@@ -139,6 +139,8 @@ uint64_t ring2_sync_mark(const struct ring2_file *file)
 void ring2_synced(struct ring2_file *file, uint64_t mark)
 {
     struct ring2_data_operation *operation;
+    if (file->reader_count > 0)
+        return; // less is known to be durable than could be
     while ((operation = TAILQ_FIRST(&file->done)) != NULL && operation->end_order <= mark) {
         apply(file, operation, file->durable, &file->durable_size);
         TAILQ_REMOVE(&file->done, operation, link);
@@ -150,25 +152,45 @@ void ring2_synced(struct ring2_file *file, uint64_t mark)
 // --- reading while in use
 // ----------------------------------------------------------------------------
 
-static bool may_be_changing(const struct ring2_file *file, uint64_t byte)
+uint64_t ring2_read_begin(struct ring2_file *file)
+{
+    file->reader_count++;
+    return file->last_end_order;
+}
+
+void ring2_read_end(struct ring2_file *file)
+{
+    file->reader_count--;
+}
+
+static bool changes(const struct ring2_data_operation *operation, uint64_t byte)
+{
+    return operation->kind != RING2_ALLOCATE && overlaps(operation, byte, byte + 1);
+}
+
+static bool may_have_changed(const struct ring2_file *file, uint64_t begin, uint64_t byte)
 {
     const struct ring2_data_operation *operation;
     TAILQ_FOREACH (operation, &file->under_way, link) {
-        if (operation->kind != RING2_ALLOCATE && overlaps(operation, byte, byte + 1))
+        if (changes(operation, byte))
+            return true;
+    }
+    TAILQ_FOREACH (operation, &file->done, link) {
+        if (operation->end_order > begin && changes(operation, byte))
             return true;
     }
     return false;
 }
 
-bool ring2_check_read(const struct ring2_file *file, uint64_t offset, const void *bytes,
-                      size_t length, char *why, size_t why_bytes)
+bool ring2_check_read(const struct ring2_file *file, uint64_t begin, uint64_t offset,
+                      const void *bytes, size_t length, char *why, size_t why_bytes)
 {
     const uint64_t *words = bytes;
     for (size_t i = 0; i < length / RING2_WORD_BYTES; i++) {
         uint64_t index = offset / RING2_WORD_BYTES + i, expected = file->now[index];
         if (words[i] == expected)
             continue;
-        if (may_be_changing(file, index * RING2_WORD_BYTES) &&
+        if (may_have_changed(file, begin, index * RING2_WORD_BYTES) &&
             (words[i] == 0 || is_own(file, words[i], index)))
             continue;
         snprintf(why, why_bytes,

@@ -44,6 +44,7 @@ struct ring2_file {
     struct ring2_data_operations done; // since the last sync, in the order in which they ended
     struct ring2_data_operations under_way;
     unsigned operation_count; // in both
+    unsigned reader_count;    // reads under way: what ends meanwhile is kept
     uint64_t last_end_order;
     uint64_t last_state; // of its client, when a name or attribute of it changed last
 };
@@ -71,9 +72,12 @@ void ring2_void(struct ring2_file *file, struct ring2_data_operation *operation)
 uint64_t ring2_sync_mark(const struct ring2_file *file);
 void ring2_synced(struct ring2_file *file, uint64_t mark);
 
-// The word that was read while the file is in use; `why` says what is wrong if it is not allowed.
-bool ring2_check_read(const struct ring2_file *file, uint64_t offset, const void *bytes,
-                      size_t length, char *why, size_t why_bytes);
+// A read while the file is in use: what was under way at any time between the two may show, or not.
+// `why` says what is wrong if it is not allowed.
+uint64_t ring2_read_begin(struct ring2_file *file);
+void ring2_read_end(struct ring2_file *file);
+bool ring2_check_read(const struct ring2_file *file, uint64_t begin, uint64_t offset,
+                      const void *bytes, size_t length, char *why, size_t why_bytes);
 // All of the file as it was found after a crash.
 bool ring2_check_recovered(const struct ring2_file *file, uint64_t size, const void *bytes,
                            char *why, size_t why_bytes);

@@ -52,7 +52,15 @@ static bool answered(struct ring2_client *client, const struct ring2_file *file,
 }
 
 // --- read and write
-// --------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------
+
+static void trace_range(struct ring2_client *client, const struct ring2_file *file,
+                        const char *what, uint64_t offset, uint64_t end)
+{
+    ring2_trace(client->history, "client %u: file %u: %s of %llu to %llu, size %llu",
+                client->number, file->id, what, (unsigned long long)offset, (unsigned long long)end,
+                (unsigned long long)file->size);
+}
 
 static void read_some(struct ring2_client *client, struct ring2_handle *handle)
 {
@@ -63,9 +71,11 @@ static void read_some(struct ring2_client *client, struct ring2_handle *handle)
     uint64_t expected = length < left ? length : left;
     uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
     char why[RING2_FAILURE_BYTES];
+    uint64_t begin = ring2_read_begin(file);
     ssize_t result = operation_read(volume_of(client), handle->open, offset, buffer, length);
+    ring2_read_end(file);
     if (answered(client, file, "read", result, (long)expected) &&
-        !ring2_check_read(file, offset, buffer, expected, why, sizeof(why)))
+        !ring2_check_read(file, begin, offset, buffer, expected, why, sizeof(why)))
         ring2_fail(client->history, "%s", why);
     free(buffer);
 }
@@ -91,13 +101,14 @@ static uint64_t choose_length(struct ring2_client *client)
     return 8 + choose_place(&client->history->random, TRANSFER_BYTES_MAX - 8);
 }
 
-static void write_some(struct ring2_client *client, struct ring2_handle *handle)
+static void write_range(struct ring2_client *client, struct ring2_handle *handle, uint64_t offset,
+                        uint64_t length)
 {
     struct ring2_file *file = handle->file;
-    uint64_t offset = choose_offset(client, file), length = choose_length(client);
     if (offset + length > RING2_FILE_BYTES_MAX ||
         !ring2_may_begin(file, RING2_WRITE, offset, offset + length))
         return;
+    trace_range(client, file, "write", offset, offset + length);
     struct ring2_data_operation *operation =
         ring2_begin(file, RING2_WRITE, offset, offset + length);
     uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
@@ -113,6 +124,21 @@ static void write_some(struct ring2_client *client, struct ring2_handle *handle)
         ring2_void(file, operation);
 }
 
+static void write_some(struct ring2_client *client, struct ring2_handle *handle)
+{
+    uint64_t offset = choose_offset(client, handle->file);
+    write_range(client, handle, offset, choose_length(client));
+}
+
+// So many extents that they do not go in one transaction.
+static void write_comb(struct ring2_client *client, struct ring2_handle *handle)
+{
+    uint64_t end = 30 + choose(client, 34);
+    for (uint64_t block = choose(client, 3); block < end && ring2_goes_on(client->history);
+         block += 2)
+        write_range(client, handle, block * BLOCK_BYTES, BLOCK_BYTES);
+}
+
 // --- size and holes
 // --------------------------------------------------------------------------------
 
@@ -126,6 +152,7 @@ static void truncate_some(struct ring2_client *client, struct ring2_handle *hand
     if (size > RING2_FILE_BYTES_MAX ||
         !ring2_may_begin(file, RING2_TRUNCATE, size, RING2_FILE_BYTES_MAX))
         return;
+    trace_range(client, file, "truncate", size, RING2_FILE_BYTES_MAX);
     struct ring2_data_operation *operation =
         ring2_begin(file, RING2_TRUNCATE, size, RING2_FILE_BYTES_MAX);
     wanted.stat.st_size = (off_t)size;
@@ -159,6 +186,9 @@ static void allocate(struct ring2_client *client, struct ring2_handle *handle)
     uint64_t end = offset + 8 + choose_place(&client->history->random, TRANSFER_BYTES_MAX - 8);
     if (!ring2_may_begin(file, modes[dice].kind, offset, end))
         return;
+    static const char *const names[] = {"allocate", "allocate, keep size", "punch", "punch",
+                                        "zero",     "zero, keep size"};
+    trace_range(client, file, names[dice], offset, end);
     struct ring2_data_operation *operation = ring2_begin(file, modes[dice].kind, offset, end);
     operation->grows = modes[dice].grows;
     int result =
@@ -216,8 +246,10 @@ void ring2_files_step(struct ring2_client *client, struct ring2_handle *handle)
     handle->is_busy = true;
     if (dice < 20)
         read_some(client, handle);
-    else if (dice < 60)
+    else if (dice < 58)
         write_some(client, handle);
+    else if (dice < 60)
+        write_comb(client, handle);
     else if (dice < 70)
         truncate_some(client, handle);
     else if (dice < 82)
@@ -262,15 +294,17 @@ static void lane_read(struct ring2_history *history, struct ring2_handle *handle
     char why[RING2_FAILURE_BYTES];
     int result = 0;
     uint8_t *buffer = block_buffer_new(length);
+    uint64_t begin = ring2_read_begin(handle->file);
     if (pass_enter(pass, PASS_READ)) {
         bool served = transfer(history, pass, false, offset, buffer, length, &result);
         pass_leave(pass);
         if (served && result == 0 && ring2_goes_on(history)) {
             history->result.lane_transfers++;
-            if (!ring2_check_read(handle->file, offset, buffer, length, why, sizeof(why)))
+            if (!ring2_check_read(handle->file, begin, offset, buffer, length, why, sizeof(why)))
                 ring2_fail(history, "a lane: %s", why);
         }
     }
+    ring2_read_end(handle->file);
     free(buffer);
 }
 

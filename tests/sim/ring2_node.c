@@ -15,6 +15,7 @@
 #include "journal/journal.h"
 #include "mkfs/geometry.h"
 #include "mkfs/write_layout.h"
+#include "tests/sim/ring2_interrupt.h"
 
 // --- running -----------------------------------------------------------------------------------
 
@@ -172,6 +173,7 @@ int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *d
     *node = (struct ring2_node){.world = world, .disk = disk};
     node->log = (struct ring2_log){.log = {LOG_LEVEL_NOTICE, write_log}, .prints = prints_log};
     world_node_init(&node->world_node, world);
+    ring2_interrupt_in(&node->world_node.environment);
     node->path = sim_disk_attach(disk, "node");
     gate_init(&node->gate);
     atomic_store(&node->gate.lease_until_ns, UINT64_MAX);
@@ -196,6 +198,7 @@ int ring2_unmount(struct ring2_node *node)
 {
     struct mounting mounting = {.node = node};
     ring2_run(node->world, unmount_body, &mounting);
+    ring2_interrupt_in(NULL);
     world_node_stop(&node->world_node);
     block_device_close(node->path);
     return mounting.result;
@@ -213,7 +216,7 @@ static void crash_body(void *argument)
     struct ring2_node *node = crash->node;
     volume_fail(node->volume, -EIO, "a crash");
     while (node->user_count > 0)
-        coroutine_pause(node->world->scheduler);
+        environment_sleep(&node->world_node.environment, 1000);
     if (crash->unwind != NULL)
         crash->unwind(crash->argument);
     volume_abandon(node->volume);
@@ -226,6 +229,7 @@ void ring2_crash(struct ring2_node *node, void (*unwind)(void *argument), void *
     node->is_stopping = true;
     sim_disk_stop(node->path);
     ring2_run(node->world, crash_body, &crash);
+    ring2_interrupt_in(NULL);
     world_node_stop(&node->world_node);
     sim_disk_power_cut(node->disk);
     block_device_close(node->path);

@@ -245,8 +245,15 @@ static void tell_progress(const struct claim_config *config, const char *what)
         config->clock.progress(config->clock.context, what);
 }
 
+static bool is_cleanly_left(const struct look *look)
+{
+    return look->claim_is_valid && look->purpose == CLAIM_IDLE && look->slots_are_free;
+}
+
 // Two beats of the slowest and io_max without any change; who moves stands in users then. Once one
-// has moved, a beat more shows the others too.
+// has moved, a beat more shows the others too. If the last user leaves cleanly meanwhile (an umount
+// just before us), what moved was its leave, and there is nothing to watch any more. Not once we
+// wrote a claim: idle is then what a rival wrote that backed off, over ours.
 static int watch_for_life(struct watch *watch)
 {
     const struct claim_config *config = watch->config;
@@ -260,6 +267,10 @@ static int watch_for_life(struct watch *watch)
         int result = look(watch);
         if (result != 0)
             return result;
+        if (!watch->owns_claim && is_cleanly_left(&watch->now)) {
+            watch->users->count = 0;
+            return 0;
+        }
         compare(watch);
         if (is_last)
             return watch->users->count > 0 ? -ERROR_CLAIM_HELD : 0;
@@ -273,11 +284,6 @@ static int watch_for_life(struct watch *watch)
         wait_ns(config,
                 until_ns > at_ns && until_ns - at_ns < step_ns ? until_ns - at_ns : step_ns);
     }
-}
-
-static bool is_cleanly_left(const struct look *look)
-{
-    return look->claim_is_valid && look->purpose == CLAIM_IDLE && look->slots_are_free;
 }
 
 static struct watch *watch_new(const struct claim_config *config, struct claim_users *users)

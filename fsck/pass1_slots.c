@@ -143,6 +143,20 @@ static int refuse_users(struct check *check, const struct claim_users *users)
                       "the volume is in use by %s; unmount it everywhere first", text.bytes);
 }
 
+static void forget_blocks(struct check *check)
+{
+    block_reader_free(check->reader);
+    check->reader = block_reader_new(check);
+}
+
+// The last user may have left while we watched.
+static void read_heartbeats_again(struct check *check)
+{
+    forget_blocks(check);
+    for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
+        check_heartbeat(check, slot);
+}
+
 static bool blocks_are_readable(const struct check *check)
 {
     return check->problems.counts[PROBLEM_CLAIM] == 0 &&
@@ -162,6 +176,8 @@ static int make_sure_nobody_uses_it(struct check *check)
     check->watch_begin_ns = environment_boot_ns(check->environment);
     int result = check->options->no_changes ? claim_watch_live(&config, &users)
                                             : claim_acquire(&check->claim, &config, &users);
+    if (result == 0)
+        read_heartbeats_again(check);
     if (result == -ERROR_CLAIM_HELD)
         return refuse_users(check, &users);
     if (result < 0)
@@ -276,8 +292,7 @@ static void drop_overlay_if_replayed(struct check *check)
         return;
     journal_scan_deinit(&check->overlay);
     check->has_overlay = false;
-    block_reader_free(check->reader);
-    check->reader = block_reader_new(check);
+    forget_blocks(check);
 }
 
 // --- the pass --------------------------------------------------------------------------------

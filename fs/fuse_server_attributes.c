@@ -13,12 +13,10 @@
 // whose number another file has now is found out here, before anything is done to that file.
 static int run_get_attributes(struct fuse_request *request)
 {
-    int result = operation_get_attributes(request->server->volume, fuse_request_inode(request),
-                                          &request->out.attributes);
-    if (result == 0 &&
-        !fuse_node_is(request->server, request->node, request->out.attributes.generation))
-        return -ESTALE;
-    return result;
+    struct attributes *out = &request->out.attributes;
+    int result =
+        operation_get_attributes(request->server->volume, fuse_request_inode(request), out);
+    return fuse_node_check(request->server, request->node, result, out);
 }
 
 static int run_set_attributes(struct fuse_request *request)

@@ -55,9 +55,7 @@ static int check_node(struct fuse_request *request)
     struct attributes now;
     int result =
         operation_get_attributes(request->server->volume, fuse_request_inode(request), &now);
-    if (result == 0 && !fuse_node_is(request->server, request->node, now.generation))
-        return -ESTALE;
-    return result;
+    return fuse_node_check(request->server, request->node, result, &now);
 }
 
 static int run_read(struct fuse_request *request)

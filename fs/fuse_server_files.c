@@ -96,8 +96,7 @@ static int check_opened(struct fuse_request *request, struct open_file *file)
     struct attributes *now = &request->out.attributes;
     int result =
         operation_get_attributes(request->server->volume, fuse_request_inode(request), now);
-    if (result == 0 && !fuse_node_is(request->server, request->node, now->generation))
-        result = -ESTALE;
+    result = fuse_node_check(request->server, request->node, result, now);
     if (result == 0 && (request->in.make.flags & O_TRUNC) != 0) {
         struct attributes empty = {.stat = {.st_size = 0}};
         result = operation_set_attributes(request->server->volume, fuse_request_inode(request),
@@ -162,7 +161,7 @@ static void entry_out_from(const struct fuse_server *server, const struct attrib
 {
     const struct stat *stat = &from->stat;
     *out = (struct fuse_entry_out){
-        .nodeid = fuse_node_make(server, from->inode, from->generation),
+        .nodeid = fuse_node_make(server, from),
         .generation = from->generation,
         .attr =
             {

@@ -12,7 +12,8 @@
 #include "fs/volume.h"
 
 enum {
-    NODE_GENERATION_SHIFT = 48,
+    NODE_DIRECTORY_SHIFT = 48,
+    NODE_GENERATION_SHIFT = 49,
     ERRNO_MAX = 511, // the kernel takes no larger one in an answer
 };
 
@@ -21,25 +22,28 @@ static const uint64_t gate_poll_ns = 20000000;
 
 // --- node ids --------------------------------------------------------------------------------
 
-fuse_ino_t fuse_node_make(const struct fuse_server *server, uint64_t inode, uint64_t generation)
+fuse_ino_t fuse_node_make(const struct fuse_server *server, const struct attributes *of)
 {
-    if (inode == server->volume->geometry.root_inode)
+    if (of->inode == server->volume->geometry.root_inode)
         return FUSE_ROOT_ID;
-    return inode | generation << NODE_GENERATION_SHIFT;
+    return of->inode | (fuse_ino_t)S_ISDIR(of->stat.st_mode) << NODE_DIRECTORY_SHIFT |
+           of->generation << NODE_GENERATION_SHIFT;
 }
 
 uint64_t fuse_node_inode(const struct fuse_server *server, fuse_ino_t node)
 {
     if (node == FUSE_ROOT_ID)
         return server->volume->geometry.root_inode;
-    return node & (((uint64_t)1 << NODE_GENERATION_SHIFT) - 1);
+    return node & (((uint64_t)1 << NODE_DIRECTORY_SHIFT) - 1);
 }
 
-bool fuse_node_is(const struct fuse_server *server, fuse_ino_t node, uint64_t generation)
+int fuse_node_check(const struct fuse_server *server, fuse_ino_t node, int result,
+                    const struct attributes *now)
 {
-    (void)server;
-    return node == FUSE_ROOT_ID || node >> NODE_GENERATION_SHIFT ==
-                                       (generation & ((1u << (64 - NODE_GENERATION_SHIFT)) - 1));
+    bool is_directory = node != FUSE_ROOT_ID && (node >> NODE_DIRECTORY_SHIFT & 1) != 0;
+    if (result == 0 && fuse_node_make(server, now) != node)
+        result = -ESTALE;
+    return result == -ESTALE && is_directory ? -ENOENT : result;
 }
 
 // --- lane side -------------------------------------------------------------------------------
@@ -226,7 +230,7 @@ void fuse_entry_from_attributes(const struct fuse_server *server, const struct a
                                 struct fuse_entry_param *entry)
 {
     *entry = (struct fuse_entry_param){
-        .ino = fuse_node_make(server, from->inode, from->generation),
+        .ino = fuse_node_make(server, from),
         .generation = from->generation,
         .attr = from->stat,
     };

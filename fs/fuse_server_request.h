@@ -4,9 +4,10 @@
 //   lane thread: fuse_request_new, arguments filled in, fuse_request_forward
 //   core thread: coroutine: gate ─► type->run ─► gate ─► type->reply, or an error reply
 //
-// The kernel's node id of a file is its inode number in the low 48 bits and the low 16 bits of its
-// generation above them, so that a node id that outlived its file is told from the number's next
-// use with no table of what the kernel remembers. The root has the id 1 that FUSE gives it.
+// The kernel's node id of a file is its inode number in the low 48 bits, then a bit that says
+// whether it is a directory, then the low 15 bits of its generation: so a node id that outlived its
+// file is told from the number's next use with no table of what the kernel remembers. The root has
+// the id 1 that FUSE gives it.
 #pragma once
 
 #include <fuse3/fuse_lowlevel.h>
@@ -153,10 +154,14 @@ struct fuse_server {
 
 // --- node ids --------------------------------------------------------------------------------
 
-fuse_ino_t fuse_node_make(const struct fuse_server *server, uint64_t inode, uint64_t generation);
+fuse_ino_t fuse_node_make(const struct fuse_server *server, const struct attributes *of);
 uint64_t fuse_node_inode(const struct fuse_server *server, fuse_ino_t node);
-// Whether a file of that generation is the one that the kernel means.
-bool fuse_node_is(const struct fuse_server *server, fuse_ino_t node, uint64_t generation);
+// Whether the file with the attributes `now`, which were read with `result`, is the one that the
+// kernel means: 0, or what to answer. Gone, and the number perhaps another's: -ESTALE, on which the
+// kernel looks the name up again; but -ENOENT for a directory, which may be open or somebody's
+// working directory and has no names any more.
+int fuse_node_check(const struct fuse_server *server, fuse_ino_t node, int result,
+                    const struct attributes *now);
 
 // --- requests --------------------------------------------------------------------------------
 

@@ -196,8 +196,8 @@ void volume_fail(struct volume *volume, int error, const char *where)
         return;
     volume->failure = error;
     atomic_store(&volume->gate->state, GATE_ENDED);
-    log_error(volume->log, error_is_check(error) ? -error : 0, "%s: the mount has ended: %s: %s",
-              volume->device->name, where, error_text(error));
+    log_error(volume->log, error_is_check(error) ? -error : ERROR_STATE_ENDED,
+              "%s: the mount has ended: %s: %s", volume->device->name, where, error_text(error));
     if (volume->journal != NULL)
         journal_stop(volume->journal, error);
     if (volume->locks != NULL)

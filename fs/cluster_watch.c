@@ -40,13 +40,24 @@ static bool is_dead_in(const struct membership_view *view, const struct membersh
     return false;
 }
 
+static bool has_peer_in_slot(const struct cluster *cluster, uint32_t slot)
+{
+    for (uint32_t i = 0; i < cluster->peer_count; i++) {
+        if (cluster->peers[i].node.slot == slot)
+            return true;
+    }
+    return false;
+}
+
+// A node's next life comes to its old slot before the last one is forgotten: that slot stays
+// watched.
 static void forget_peer(struct cluster *cluster, uint32_t index)
 {
-    struct cluster_peer *peer = &cluster->peers[index];
-    struct dlm_node life = {peer->node.node_id, peer->node.incarnation};
-    transport_peer_remove(cluster->transport, life);
-    heartbeat_watch(presence_heartbeat(cluster->presence), peer->node.slot, false);
+    struct membership_node node = cluster->peers[index].node;
+    transport_peer_remove(cluster->transport, (struct dlm_node){node.node_id, node.incarnation});
     cluster->peers[index] = cluster->peers[--cluster->peer_count];
+    if (!has_peer_in_slot(cluster, node.slot))
+        heartbeat_watch(presence_heartbeat(cluster->presence), node.slot, false);
 }
 
 // The dead stay until they are recovered and a view without them comes.

@@ -148,3 +148,8 @@ UNIT_TESTS += tests/unit/test_format_decode
 tests/unit/test_format_decode_SOURCES   := tests/unit/test_format_decode.c
 tests/unit/test_format_decode_LIBRARIES := format base
 tests/unit/test_format_decode_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_pass
+tests/unit/test_pass_SOURCES   := tests/unit/test_pass.c
+tests/unit/test_pass_LIBRARIES := fs_operations base
+tests/unit/test_pass_LDLIBS    := -lcmocka

@@ -178,6 +178,14 @@ static void request_free(struct fuse_request *request)
         wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
 }
 
+static int run_request(struct fuse_request *request)
+{
+    int result = request->type->run(request);
+    if (result == -ENOSPC && operation_reclaim(request->server->volume))
+        result = request->type->run(request);
+    return result;
+}
+
 // What an operation found out may be stale when the gate shut meanwhile: others may have taken over
 // what we held. So the gate is asked again before the answer.
 static void request_body(void *argument)
@@ -186,7 +194,7 @@ static void request_body(void *argument)
     const struct fuse_request_type *type = request->type;
     int result = type->is_cleanup ? 0 : pass_gate(request->server);
     if (result == 0) {
-        result = type->run(request);
+        result = run_request(request);
         int gate = type->is_cleanup ? 0 : pass_gate(request->server);
         if (gate != 0)
             result = gate;

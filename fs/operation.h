@@ -122,6 +122,10 @@ int operation_sync_file(struct volume *volume, struct open_file *file, bool data
 int operation_sync_volume(struct volume *volume);
 
 int operation_statfs(struct volume *volume, struct statvfs *out);
+// After an operation's -ENOSPC: files that were deleted before are freed behind their unlink's
+// back, and their space may be what was missing. True when there were some and it is free now: try
+// again.
+bool operation_reclaim(struct volume *volume);
 
 // Finishes what `slot`'s orphan list holds (after a recovery or at mount): frees unlinked inodes
 // that no node has open, completes truncates.

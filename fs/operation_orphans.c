@@ -79,3 +79,8 @@ int operation_process_orphans(struct volume *volume, uint32_t slot)
     }
     return result == -ENOENT ? first_error : result;
 }
+
+bool operation_reclaim(struct volume *volume)
+{
+    return reaper_catch_up(inode_table_reaper(volume));
+}

@@ -48,8 +48,10 @@ struct reaper {
     struct doomed_list queue;
     struct doomed_list waiting;
     unsigned worker_count, waiter_count;
+    uint64_t added_count, handled_count; // ever in the queue; freed, given up or left to a waiter
     bool is_stopping;
     struct wait_queue ended;
+    struct wait_queue progressed;
 };
 
 struct reaper *reaper_new(struct volume *volume)
@@ -60,6 +62,7 @@ struct reaper *reaper_new(struct volume *volume)
     TAILQ_INIT(&reaper->queue);
     TAILQ_INIT(&reaper->waiting);
     wait_queue_init(&reaper->ended);
+    wait_queue_init(&reaper->progressed);
     return reaper;
 }
 
@@ -187,6 +190,12 @@ static void start_waiting(struct doomed *doomed)
 // --- the queue
 // ---------------------------------------------------------------------------------------
 
+static void handled(struct reaper *reaper, size_t count)
+{
+    reaper->handled_count += count;
+    wait_queue_wake_all(reaper->volume->scheduler, &reaper->progressed);
+}
+
 // The next one whose LOCK_OPEN is ours; NULL when the queue is empty.
 static struct doomed *take_one(struct reaper *reaper)
 {
@@ -195,15 +204,16 @@ static struct doomed *take_one(struct reaper *reaper)
     while ((doomed = TAILQ_FIRST(&reaper->queue)) != NULL) {
         TAILQ_REMOVE(&reaper->queue, doomed, link);
         // Whoever closes it here adds it again.
-        if (open_inode_find(volume, doomed->number) != NULL ||
-            is_waiting(reaper, doomed->number)) {
+        if (open_inode_find(volume, doomed->number) != NULL || is_waiting(reaper, doomed->number)) {
             free(doomed);
+            handled(reaper, 1);
             continue;
         }
         doomed->open_lock = cluster_lock_get(volume->locks, lock_name_open(doomed->number));
         int result = cluster_lock_acquire(doomed->open_lock, LOCK_EXCLUSIVE, LOCK_TRY);
         if (result == 0)
             return doomed;
+        handled(reaper, 1);
         if (result == -EAGAIN && !reaper->is_stopping) {
             start_waiting(doomed);
             continue;
@@ -225,6 +235,7 @@ static void work(void *argument)
             count++;
         if (count > 0)
             reap(reaper->volume, batch, count);
+        handled(reaper, count);
     } while (count > 0);
     ended(reaper, &reaper->worker_count);
 }
@@ -239,10 +250,22 @@ void reaper_add(struct reaper *reaper, uint64_t number, uint64_t generation)
     doomed->number = number;
     doomed->generation = generation;
     TAILQ_INSERT_TAIL(&reaper->queue, doomed, link);
+    reaper->added_count++;
     if (reaper->worker_count >= WORKERS_MAX)
         return;
     reaper->worker_count++;
     coroutine_start(reaper->volume->scheduler, "free unlinked inodes", work, reaper);
+}
+
+// Workers end batches out of order, so a batch of each is waited for beyond; or they run dry.
+bool reaper_catch_up(struct reaper *reaper)
+{
+    uint64_t enough = reaper->added_count + (uint64_t)WORKERS_MAX * BATCH_MAX;
+    if (reaper->handled_count == reaper->added_count)
+        return false;
+    while (reaper->handled_count < reaper->added_count && reaper->handled_count < enough)
+        wait_queue_wait(reaper->volume->scheduler, &reaper->progressed);
+    return true;
 }
 
 void reaper_stop(struct reaper *reaper)

@@ -166,7 +166,7 @@ int operation_create(struct volume *volume, uint64_t parent, const char *name, m
     (void)parent, (void)rdev, (void)who;
     if (by_name(fake, name) != NULL)
         return -EEXIST;
-    struct fake_file *created = add_file(fake, name, mode);
+    struct fake_file *created = fake->is_full ? NULL : add_file(fake, name, mode);
     if (created == NULL)
         return -ENOSPC;
     get_attributes(created, out);
@@ -388,6 +388,16 @@ int operation_sync_volume(struct volume *volume)
 {
     fake_of(volume)->syncs++;
     return 0;
+}
+
+bool operation_reclaim(struct volume *volume)
+{
+    struct fake_volume *fake = fake_of(volume);
+    fake->reclaims++;
+    if (!fake->has_unlinked)
+        return false;
+    fake->has_unlinked = fake->is_full = false;
+    return true;
 }
 
 int operation_statfs(struct volume *volume, struct statvfs *out)

@@ -417,6 +417,51 @@ static void test_stale_node(void **state)
     run_client(use_stale_directory);
 }
 
+// A removed directory that is open still: no names, and not stale.
+static void use_removed_directory(void)
+{
+    EXPECT(mkdir("d", 0700) == 0);
+    int fd = open("d", O_RDONLY | O_DIRECTORY);
+    EXPECT(fd >= 0);
+    EXPECT(rmdir("d") == 0);
+    EXPECT(openat(fd, "f", O_CREAT | O_WRONLY, 0600) < 0 && errno == ENOENT);
+    EXPECT(mkdirat(fd, "e", 0700) < 0 && errno == ENOENT);
+}
+
+static void test_removed_directory(void **state)
+{
+    (void)state;
+    run_client(use_removed_directory);
+}
+
+// --- a full volume -------------------------------------------------------------------------------
+
+static void create_when_full(void)
+{
+    EXPECT(close(open("fits", O_CREAT | O_WRONLY, 0600)) == 0);
+}
+
+static void test_reclaims_before_enospc(void **state)
+{
+    (void)state;
+    world.fake.is_full = world.fake.has_unlinked = true;
+    run_client(create_when_full);
+    assert_int_equal(world.fake.reclaims, 1);
+}
+
+static void create_in_vain(void)
+{
+    EXPECT(open("fits-not", O_CREAT | O_WRONLY, 0600) < 0 && errno == ENOSPC);
+}
+
+static void test_enospc(void **state)
+{
+    (void)state;
+    world.fake.is_full = true;
+    run_client(create_in_vain);
+    assert_int_equal(world.fake.reclaims, 1);
+}
+
 // --- the gate ------------------------------------------------------------------------------------
 
 static unsigned gate_phase;
@@ -646,6 +691,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_node, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_removed_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reclaims_before_enospc, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_enospc, setup, teardown),
         cmocka_unit_test_setup_teardown(test_suspended_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ended_answers_eio, setup, teardown),
         cmocka_unit_test_setup_teardown(test_locks, setup, teardown),

@@ -84,6 +84,7 @@ void cluster_fail(struct cluster *cluster, int error, const char *reason)
     cluster->failure = error;
     volume_fail(cluster->config.volume, error, reason);
     gated_device_gate_moved(cluster->config.gated_device);
+    gated_device_gate_moved(cluster->config.volume->recovery_device);
     if (cluster->membership != NULL && !cluster->is_closing) {
         struct membership_event event = {.type = MEMBERSHIP_EVENT_END, .error = error};
         cluster_event(cluster, &event);

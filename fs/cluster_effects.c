@@ -230,6 +230,7 @@ static void resume(struct cluster *cluster)
     cluster->runs = true;
     heartbeat_set_state(presence_heartbeat(cluster->presence), HEARTBEAT_RUNNING);
     gated_device_gate_moved(cluster->config.gated_device);
+    gated_device_gate_moved(cluster->config.volume->recovery_device);
     log_notice(cluster->config.log, "running");
 }
 

@@ -214,6 +214,7 @@ static void tick(struct environment_timer *timer)
         return;
     heartbeat_set_lamport(presence_heartbeat(cluster->presence), cluster->config.volume->clock.now);
     gated_device_gate_moved(cluster->config.gated_device);
+    gated_device_gate_moved(cluster->config.volume->recovery_device);
     cluster_watch_heartbeats(cluster);
     if (!cluster->is_closing)
         cluster_claim_keep(cluster);

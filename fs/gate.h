@@ -33,6 +33,14 @@ static inline bool gate_is_open(struct gate *gate, uint64_t now_ns)
            now_ns < atomic_load_explicit(&gate->lease_until_ns, memory_order_acquire);
 }
 
+// Whether recovery may touch the LUN: also while suspended, when a quorate view waits for the dead
+// to be recovered before anybody may resume (rule 18). Fencing this node stops it as it stops all.
+static inline bool gate_is_open_to_recovery(struct gate *gate, uint64_t now_ns)
+{
+    return atomic_load_explicit(&gate->state, memory_order_seq_cst) != GATE_ENDED &&
+           now_ns < atomic_load_explicit(&gate->lease_until_ns, memory_order_acquire);
+}
+
 static inline bool gate_has_ended(struct gate *gate)
 {
     return atomic_load_explicit(&gate->state, memory_order_acquire) == GATE_ENDED;

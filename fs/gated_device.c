@@ -18,6 +18,7 @@ struct gated_device {
     struct block_device device; // first
     struct block_device *inner;
     struct gate *gate;
+    enum gated_use use;
     struct environment *environment;
     struct block_request *waiting; // linked through `implementation`, oldest first
     struct block_request **waiting_last;
@@ -66,7 +67,9 @@ static void pass_on(struct gated_device *device, struct block_request *outer)
 
 static bool is_open(struct gated_device *device)
 {
-    return gate_is_open(device->gate, environment_boot_ns(device->environment));
+    uint64_t now = environment_boot_ns(device->environment);
+    return device->use == GATED_RECOVERY ? gate_is_open_to_recovery(device->gate, now)
+                                         : gate_is_open(device->gate, now);
 }
 
 static void submit(struct block_device *block_device, struct block_request *request)
@@ -121,7 +124,7 @@ static void close_gated(struct block_device *block_device)
 }
 
 struct block_device *gated_device_new(struct block_device *inner, struct gate *gate,
-                                      struct environment *environment)
+                                      struct environment *environment, enum gated_use use)
 {
     static const struct block_device_operations operations = {.submit = submit,
                                                               .close = close_gated};
@@ -131,6 +134,7 @@ struct block_device *gated_device_new(struct block_device *inner, struct gate *g
     device->device.operations = &operations;
     device->inner = inner;
     device->gate = gate;
+    device->use = use;
     device->environment = environment;
     device->waiting_last = &device->waiting;
     return &device->device;

@@ -8,9 +8,14 @@
 #include "fs/base/environment.h"
 #include "fs/gate.h"
 
+enum gated_use {
+    GATED_ORDINARY, // waits while the node is suspended
+    GATED_RECOVERY, // journal replay, which a resume waits for: needs the lease alone
+};
+
 // `inner` and `gate` outlive it. Never NULL. Closing it leaves `inner` open; nothing may wait then.
 struct block_device *gated_device_new(struct block_device *inner, struct gate *gate,
-                                      struct environment *environment);
+                                      struct environment *environment, enum gated_use use);
 // The gate may have moved: submits what waits if it is open, refuses it with -EIO if it has ended.
 // Core thread; to be called after each resume, end, and lease that came back into time.
 void gated_device_gate_moved(struct block_device *device);

@@ -27,8 +27,10 @@ static int replay(struct volume *volume, const struct recovery_victim *victims, 
     struct journal_config configs[FORMAT_SLOT_COUNT_MAX];
     struct journal_replay_report report = {0};
     CHECK(count <= FORMAT_SLOT_COUNT_MAX);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         volume_journal_config(volume, victims[i].slot, &configs[i]);
+        configs[i].device = volume->recovery_device;
+    }
     uint64_t started_ns = environment_boot_ns(volume->environment);
     int result = journal_replay(configs, count, &report);
     if (result == 0) {

@@ -45,6 +45,7 @@ static void fail(struct solo *solo, int error, const char *reason)
     solo->failure = error;
     volume_fail(solo->config.volume, error, reason);
     gated_device_gate_moved(solo->config.gated_device);
+    gated_device_gate_moved(solo->config.volume->recovery_device);
     wait_queue_wake_all(scheduler_of(solo), &solo->moved);
     solo->config.ended(solo->config.context, error);
 }
@@ -115,6 +116,7 @@ static void tick(struct environment_timer *timer)
     if (solo->presence != NULL)
         heartbeat_set_lamport(presence_heartbeat(solo->presence), solo->config.volume->clock.now);
     gated_device_gate_moved(solo->config.gated_device);
+    gated_device_gate_moved(solo->config.volume->recovery_device);
     if (solo->is_beating)
         return;
     solo->is_beating = true;
@@ -230,6 +232,7 @@ static void open_gate(struct solo *solo)
     int suspended = GATE_SUSPENDED;
     atomic_compare_exchange_strong(&solo->config.volume->gate->state, &suspended, GATE_RUNNING);
     gated_device_gate_moved(solo->config.gated_device);
+    gated_device_gate_moved(solo->config.volume->recovery_device);
 }
 
 static int join(struct solo *solo)

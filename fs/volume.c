@@ -79,6 +79,8 @@ struct volume *volume_new(const struct volume_config *config)
     volume->environment = config->environment;
     volume->scheduler = config->environment->scheduler;
     volume->device = config->device;
+    volume->recovery_device =
+        config->recovery_device != NULL ? config->recovery_device : config->device;
     volume->log = config->log;
     volume->gate = config->gate;
     volume->options = config->options;

@@ -34,6 +34,7 @@ struct volume {
     struct environment *environment;
     struct scheduler *scheduler; // the environment's
     struct block_device *device;
+    struct block_device *recovery_device; // the same LUN, for replay
     struct log *log;
     struct volume_options options;
     struct geometry geometry;
@@ -57,6 +58,7 @@ struct volume {
 struct volume_config {
     struct environment *environment;
     struct block_device *device;
+    struct block_device *recovery_device; // NULL: `device`
     struct log *log;
     struct gate *gate;
     struct volume_options options;

@@ -48,6 +48,7 @@ struct worker {
     struct environment *environment;
     struct block_device *device;
     struct block_device *gated;
+    struct block_device *recovery; // the gated device of journal replay
     struct environment_watch *device_watch;
     struct geometry geometry;
     struct lease_config lease;
@@ -135,8 +136,9 @@ static int open_device(struct worker *worker)
     worker->device_watch =
         environment_event_watch_fd(worker->environment, block_device_aio_event_fd(worker->device),
                                    ENVIRONMENT_READABLE, device_ready, worker);
-    worker->gated =
-        gated_device_new(worker->device, &worker->context->page->gate, worker->environment);
+    struct gate *gate = &worker->context->page->gate;
+    worker->gated = gated_device_new(worker->device, gate, worker->environment, GATED_ORDINARY);
+    worker->recovery = gated_device_new(worker->device, gate, worker->environment, GATED_RECOVERY);
     measure_device(worker);
     return 0;
 }
@@ -146,6 +148,7 @@ static void close_device(struct worker *worker)
     if (worker->device == NULL)
         return;
     block_device_close(worker->gated);
+    block_device_close(worker->recovery);
     environment_event_unwatch(worker->device_watch);
     block_device_close(worker->device);
 }
@@ -158,6 +161,7 @@ static void drain(void *argument)
 {
     struct worker *worker = argument;
     while (gated_device_in_flight(worker->gated) > 0 ||
+           gated_device_in_flight(worker->recovery) > 0 ||
            (worker->volume->inodes != NULL && !inode_table_is_drained(worker->volume->inodes)))
         environment_sleep(worker->environment, DRAIN_POLL_NS);
     atomic_store(&worker->context->page->is_drained, true);
@@ -173,6 +177,7 @@ static void volume_failed(void *context, int error)
         return;
     worker->is_draining = true;
     gated_device_gate_moved(worker->gated);
+    gated_device_gate_moved(worker->recovery);
     coroutine_start(worker->scheduler, "drain", drain, worker);
     worker_moved(worker);
 }
@@ -198,6 +203,7 @@ static int make_volume(struct worker *worker)
     worker->volume = volume_new(&(struct volume_config){
         .environment = worker->environment,
         .device = worker->gated,
+        .recovery_device = worker->recovery,
         .log = &worker->log.log,
         .gate = &worker->context->page->gate,
         .options =

@@ -153,3 +153,19 @@ UNIT_TESTS += tests/unit/test_pass
 tests/unit/test_pass_SOURCES   := tests/unit/test_pass.c
 tests/unit/test_pass_LIBRARIES := fs_operations base
 tests/unit/test_pass_LDLIBS    := -lcmocka
+
+# Operations of one node on a simulated disk.
+OPERATION_WORLD := tests/unit/operation_world.c tests/sim/ring2_fsck.c tests/sim/ring2_interrupt.c \
+                   tests/sim/ring2_node.c tests/sim/disk.c tests/sim/disk_pages.c tests/sim/world.c
+OPERATION_LIBRARIES := fsck_check fs_core fs_operations fs_core fs_structures journal dlm \
+                       mkfs_layout format base
+
+UNIT_TESTS += tests/unit/test_operation_names
+tests/unit/test_operation_names_SOURCES   := tests/unit/test_operation_names.c $(OPERATION_WORLD)
+tests/unit/test_operation_names_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_names_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_operation_files
+tests/unit/test_operation_files_SOURCES   := tests/unit/test_operation_files.c $(OPERATION_WORLD)
+tests/unit/test_operation_files_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_files_LDLIBS    := -lcmocka -lz

@@ -379,13 +379,36 @@ static void deliver_ack(struct membership *self, struct membership_member_proces
 
 // --- driving ---------------------------------------------------------------------------------
 
+static bool is_in_group(const struct membership *self, uint32_t node_id)
+{
+    for (uint32_t i = 0; i < self->process_count; i++) {
+        if (self->processes[i].id.node_id == node_id)
+            return true;
+    }
+    return false;
+}
+
+// A switch that comes back joins its nodes one after the other, so the first quorate ring lacks
+// some. Whoever was suspended has all the time to wait for them; without it they would be fenced
+// though they were about to be back (rule 18). 0: there is nobody to wait for.
+static uint64_t companions_deadline_ns(const struct membership *self)
+{
+    if (self->is_running || !self->has_run || self->round.phase != ROUND_NONE)
+        return 0;
+    for (uint32_t i = 0; i < self->companion_count; i++) {
+        if (!is_in_group(self, self->companions[i].node_id))
+            return self->start_wanted_ns + self->config.patience_ns / 2;
+    }
+    return 0;
+}
+
 void membership_round_drive(struct membership *self)
 {
     if (membership_has_ended(self) || !membership_ring_is_quorate(self))
         return;
     if (membership_process_find(self, self->config.self) == NULL)
         return;
-    if (self->start_wanted)
+    if (self->start_wanted && self->now_ns >= companions_deadline_ns(self))
         send_start(self);
     struct membership_member_process *process = membership_process_find(self, self->config.self);
     if (!process->is_expected)
@@ -429,6 +452,8 @@ uint64_t membership_round_deadline_ns(const struct membership *self)
         return UINT64_MAX;
     if (self->round.phase == ROUND_SYNCING || self->round.phase == ROUND_ACKING)
         return self->round.began_ns + self->config.patience_ns;
+    if (self->start_wanted && self->now_ns < companions_deadline_ns(self))
+        return companions_deadline_ns(self);
     if (self->start_wanted)
         return self->start_wanted_ns + self->config.patience_ns;
     return UINT64_MAX;

@@ -169,3 +169,8 @@ UNIT_TESTS += tests/unit/test_operation_files
 tests/unit/test_operation_files_SOURCES   := tests/unit/test_operation_files.c $(OPERATION_WORLD)
 tests/unit/test_operation_files_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_files_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_claim
+tests/unit/test_claim_SOURCES   := tests/unit/test_claim.c tests/lib/sparse_device.c
+tests/unit/test_claim_LIBRARIES := mkfs_layout dlm format base
+tests/unit/test_claim_LDLIBS    := -lcmocka

@@ -174,3 +174,8 @@ UNIT_TESTS += tests/unit/test_claim
 tests/unit/test_claim_SOURCES   := tests/unit/test_claim.c tests/lib/sparse_device.c
 tests/unit/test_claim_LIBRARIES := mkfs_layout dlm format base
 tests/unit/test_claim_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_cluster_watch
+tests/unit/test_cluster_watch_SOURCES   := tests/unit/test_cluster_watch.c fs/cluster_watch.c
+tests/unit/test_cluster_watch_LIBRARIES := base
+tests/unit/test_cluster_watch_LDLIBS    := -lcmocka

@@ -327,7 +327,7 @@ static void completed_read_back(struct heartbeat_machine *machine, int result, u
         beat_acknowledged(machine, now_ns);
         return;
     }
-    if (content.incarnation > machine->config.incarnation)
+    if (content.incarnation != machine->config.incarnation && content.state != HEARTBEAT_FREE)
         heartbeat_machine_end(machine, HEARTBEAT_END_SLOT,
                               "another incarnation stands in this node's heartbeat block");
     beat_failed(machine, now_ns);
@@ -336,7 +336,7 @@ static void completed_read_back(struct heartbeat_machine *machine, int result, u
 static bool note_is_ours(const struct heartbeat_machine *machine,
                          const struct mailbox_content *mailbox)
 {
-    return mailbox->victim_incarnation >= machine->config.incarnation;
+    return mailbox->victim_incarnation == machine->config.incarnation;
 }
 
 static void poisoned(struct heartbeat_machine *machine, const struct mailbox_content *mailbox)
@@ -404,7 +404,7 @@ static void completed_note_back(struct heartbeat_machine *machine, int result, u
         result =
             mailbox_decode(machine->buffer, machine->config.geometry, machine->io.slot, &mailbox);
     // Another fencer's note against the same life does as well as ours.
-    if (result != 0 || mailbox.victim_incarnation < slot->fence.incarnation) {
+    if (result != 0 || mailbox.victim_incarnation != slot->fence.incarnation) {
         slot->note_at_ns = retry_ns(machine, now_ns);
         return;
     }
@@ -444,6 +444,7 @@ static void completed_look(struct heartbeat_machine *machine, int result, uint64
 }
 
 // Before a slot is written FREE: it must still show the life that was recovered, or nothing valid.
+// One that never beat has left the slot as it was.
 static void completed_free_look(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
     struct heartbeat_slot *slot = &machine->slots[machine->io.slot];
@@ -455,11 +456,11 @@ static void completed_free_look(struct heartbeat_machine *machine, int result, u
     }
     bool is_valid = heartbeat_decode(machine->buffer, machine->config.geometry, machine->io.slot,
                                      &content) == 0;
-    bool is_newer = is_valid && content.incarnation > slot->free_incarnation;
+    bool is_another = is_valid && content.incarnation != slot->free_incarnation;
     bool is_done = is_valid && content.incarnation == slot->free_incarnation &&
                    content.state == HEARTBEAT_FREE &&
                    content.recovered_incarnation == content.incarnation;
-    if (is_newer || is_done) {
+    if (is_another || is_done) {
         slot->frees = false;
         return;
     }

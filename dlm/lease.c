@@ -135,15 +135,16 @@ enum lease_fence_verdict lease_fence_judge(const struct lease_fence *fence,
     const struct lease_sighting *last = &watch->last;
     if (last->is_valid && victim_says_over(last, fence->incarnation))
         return LEASE_FENCE_DONE;
-    if (last->is_valid && last->incarnation > fence->incarnation)
+    bool is_another = last->is_valid && last->incarnation != fence->incarnation;
+    if (is_another && last->state != HEARTBEAT_FREE)
         return LEASE_FENCE_ABORTED;
     if (fence->note_durable_ns == 0 || watch->seen_ns < fence->note_durable_ns)
         return LEASE_FENCE_WAITING;
     uint64_t silent_ns = lease_watch_silent_ns(watch);
-    // The block shows an earlier life: the victim has not beaten yet. Its first look into the
+    // The block still shows the life before: the victim has not beaten yet. Its first look into the
     // mailbox (before its first beat) finds the note, or began before it.
     uint64_t since_note_ns = watch->seen_ns - fence->note_durable_ns;
-    if (last->is_valid && last->incarnation < fence->incarnation && since_note_ns < silent_ns)
+    if (is_another && since_note_ns < silent_ns)
         silent_ns = since_note_ns;
     return silent_ns < fence_wait_ns(config) ? LEASE_FENCE_WAITING : LEASE_FENCE_DONE;
 }

@@ -99,7 +99,7 @@ uint64_t lease_watch_silent_ns(const struct lease_watch *watch);
 enum lease_fence_verdict {
     LEASE_FENCE_WAITING,
     LEASE_FENCE_DONE,    // the victim writes no more
-    LEASE_FENCE_ABORTED, // the slot has another incarnation now: whoever put it there knew better
+    LEASE_FENCE_ABORTED, // another life is in use of the slot: whoever let it in knew better
 };
 
 struct lease_fence {

@@ -156,9 +156,13 @@ static void suspend(struct membership *self)
     membership_emit(self, MEMBERSHIP_EFFECT_SUSPEND);
 }
 
-// All who were with us are back with the life they had, or recovered, or have left.
+// All who were with us are back, and there is no stranger of whom nobody knows what it held:
+// they are with the life they had, or recovered, or have left.
 static bool companions_are_settled(struct membership *self)
 {
+    for (uint32_t i = 0; i < self->state->view.dead_count && self->has_run; i++)
+        if (self->state->view.dead[i].pid == 0)
+            return false;
     for (uint32_t i = 0; i < self->companion_count; i++)
         if (membership_state_dead(self->state, self->companions[i].node_id,
                                   self->companions[i].incarnation) != NULL)
@@ -498,6 +502,12 @@ static void on_fact(struct membership *self, enum membership_message_type type,
     membership_wish_add(self, &wish);
 }
 
+static void on_stranger(struct membership *self, struct membership_node node)
+{
+    if (!membership_knows(self, node.node_id, node.incarnation))
+        on_fact(self, MEMBERSHIP_MESSAGE_STRANGER, node);
+}
+
 static void on_proved(struct membership *self)
 {
     const struct membership_joiner *joiner = membership_self_joiner(self);
@@ -571,6 +581,9 @@ static void dispatch(struct membership *self, const struct membership_event *eve
     case MEMBERSHIP_EVENT_LUN_SEEN:
         on_fact(self, MEMBERSHIP_MESSAGE_SEEN, event->node);
         break;
+    case MEMBERSHIP_EVENT_STRANGER:
+        on_stranger(self, event->node);
+        break;
     case MEMBERSHIP_EVENT_FENCED:
         on_fact(self, MEMBERSHIP_MESSAGE_NODE_FENCED, event->node);
         break;
@@ -627,6 +640,23 @@ const struct membership_view *membership_view_get(const struct membership *self)
 uint32_t membership_slot(const struct membership *self)
 {
     return self->slot;
+}
+
+bool membership_knows(const struct membership *self, uint32_t node_id, uint64_t incarnation)
+{
+    if (self->has_state && membership_state_knows(self->state, node_id, incarnation))
+        return true;
+    return self->is_prepared && membership_state_knows(self->prepared, node_id, incarnation);
+}
+
+uint64_t membership_changed_ns(const struct membership *self)
+{
+    return self->changed_ns;
+}
+
+uint32_t membership_joiner_count(const struct membership *self)
+{
+    return self->has_state ? self->state->joiner_count : 0;
 }
 
 bool membership_is_settled(const struct membership *self)

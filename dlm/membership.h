@@ -116,7 +116,9 @@ enum membership_event_type {
     MEMBERSHIP_EVENT_LUN_SEEN,      // member: it sees the joiner's heartbeat move in its slot
     MEMBERSHIP_EVENT_FENCED,        // `node` writes no more
     MEMBERSHIP_EVENT_REPLAYED,      // `node`: journal clean, slot FREE, both durable
-    MEMBERSHIP_EVENT_MAILBOX_CLEAN, // a mailbox read that began after CHECK_MAILBOX found no note
+    MEMBERSHIP_EVENT_MAILBOX_CLEAN, // looks that began after CHECK_MAILBOX found no note and no
+                                    // stranger
+    MEMBERSHIP_EVENT_STRANGER, // a slot that is not free shows `node`, which membership_knows not
     MEMBERSHIP_EVENT_TICK,
 };
 
@@ -159,7 +161,7 @@ struct membership_event {
             struct membership_ring ring; // the ring of the guard when it said so
         } drained;
         struct {
-            uint64_t incarnation; // higher than all on the volume's slots and mailboxes
+            uint64_t incarnation; // higher than all on the volume; never used before by this node
             uint32_t slot_wish;   // or MEMBERSHIP_NO_SLOT
             uint32_t slot_count;  // of the volume
             uint16_t port;
@@ -178,7 +180,7 @@ struct membership_event {
             const struct membership_node *dead; // slots in use by earlier lives
             uint32_t dead_count;
         } founded;
-        struct membership_node node; // LUN_SEEN, FENCED, REPLAYED
+        struct membership_node node; // LUN_SEEN, FENCED, REPLAYED, STRANGER
         int error;                   // END
     };
 };
@@ -190,13 +192,14 @@ enum membership_effect_type {
     MEMBERSHIP_EFFECT_VIEW,          // `view` is installed: rebuild locks, links, watched slots
     MEMBERSHIP_EFFECT_RECOVERED,     // `node`: what it held is free (after VIEW that names it dead)
     MEMBERSHIP_EFFECT_FOUND,         // nobody is mounted: take the claim, read the slots, FOUNDED
-    MEMBERSHIP_EFFECT_SLOT_ASSIGNED, // joiner: beat in node.slot, see the members', LUN_PROVED
+    MEMBERSHIP_EFFECT_SLOT_ASSIGNED, // joiner: if node.slot is free on the LUN (else end), beat
+                                     // there, see the members' beats, LUN_PROVED
     MEMBERSHIP_EFFECT_WATCH_JOINER,  // member: look for the joiner's beats, LUN_SEEN
     MEMBERSHIP_EFFECT_FENCE,         // make `node` write no more, FENCED
     MEMBERSHIP_EFFECT_FENCE_CANCEL,  // it is fenced, whoever did it
     MEMBERSHIP_EFFECT_REPLAY,        // replay the journal of node.slot, free it, REPLAYED
     MEMBERSHIP_EFFECT_SUSPEND,       // drain, submit nothing, answer nothing, beat on
-    MEMBERSHIP_EFFECT_CHECK_MAILBOX, // read the mailbox once more, MAILBOX_CLEAN
+    MEMBERSHIP_EFFECT_CHECK_MAILBOX, // read mailbox and all slots once more, MAILBOX_CLEAN
     MEMBERSHIP_EFFECT_RESUME,        // go on (also after the first view)
     MEMBERSHIP_EFFECT_LEFT,          // leave the group now: everybody knows
     MEMBERSHIP_EFFECT_FEATURES,      // view->features, view->version have changed
@@ -276,6 +279,15 @@ enum membership_standing membership_standing_get(const struct membership *member
 const struct membership_view *membership_view_get(const struct membership *membership);
 // This node's slot; MEMBERSHIP_NO_SLOT before it has one.
 uint32_t membership_slot(const struct membership *membership);
+// Whether this life stands in the state: member, joiner, dead, or recovered since. A slot that is
+// not free and shows another one, in a read that was submitted after membership_changed_ns, belongs
+// to a life that was let in by members who have all died since, while we were apart: a STRANGER. It
+// becomes one of the dead. Look at all slots from time to time, and on CHECK_MAILBOX.
+bool membership_knows(const struct membership *membership, uint32_t node_id, uint64_t incarnation);
+uint64_t membership_changed_ns(const struct membership *membership);
+// Nodes that have a slot and are not in the view yet: whoever leaves last must not give the claim
+// back while there are any, for they may beat.
+uint32_t membership_joiner_count(const struct membership *membership);
 // True when the dead are all recovered, the round is over and we run.
 bool membership_is_settled(const struct membership *membership);
 

@@ -134,6 +134,14 @@ static void deliver_node_recovered(struct membership *self, struct membership_pr
         membership_emit_node(self, MEMBERSHIP_EFFECT_RECOVERED, message->node);
 }
 
+// Members who have all died since had let it in while we were apart.
+static void deliver_stranger(struct membership *self, struct membership_process from,
+                             const struct membership_message *message)
+{
+    if (is_from_member(self, from) && membership_state_stranger(self->state, message->node))
+        membership_round_trigger(self);
+}
+
 static void deliver_features(struct membership *self, struct membership_process from,
                              const struct membership_message *message)
 {
@@ -255,6 +263,7 @@ void membership_facts_deliver(struct membership *self, struct membership_process
         deliver_found(self, from, message);
         return;
     }
+    self->changed_ns = self->now_ns;
     if (!self->has_state) {
         // Somebody asks to be let in and there are no members: a round finds the founder.
         if (message->type == MEMBERSHIP_MESSAGE_JOIN)
@@ -283,6 +292,9 @@ void membership_facts_deliver(struct membership *self, struct membership_process
         break;
     case MEMBERSHIP_MESSAGE_FEATURES:
         deliver_features(self, from, message);
+        break;
+    case MEMBERSHIP_MESSAGE_STRANGER:
+        deliver_stranger(self, from, message);
         break;
     default:
         break;
@@ -335,6 +347,8 @@ static bool is_open(struct membership *self, const struct membership_wish *wish)
         return joiner != NULL && !joiner->is_proved;
     case MEMBERSHIP_MESSAGE_SEEN:
         return joiner != NULL && !joiner->is_seen;
+    case MEMBERSHIP_MESSAGE_STRANGER:
+        return !membership_state_knows(self->state, node_id, incarnation);
     case MEMBERSHIP_MESSAGE_LINK:
         return membership_state_member(self->state, node_id, incarnation) != NULL;
     default:

@@ -38,7 +38,8 @@ struct membership_round {
 
 // Something this node wants everybody to know, sent in each round until the state shows it.
 struct membership_wish {
-    enum membership_message_type type; // PROVED, SEEN, NODE_FENCED, NODE_RECOVERED, EXPEL, LINK
+    enum membership_message_type type; // PROVED, SEEN, NODE_FENCED, NODE_RECOVERED, EXPEL,
+                                       // LINK, STRANGER
     struct membership_node node;
     struct membership_process process; // EXPEL
     bool is_down;                      // LINK
@@ -86,6 +87,7 @@ struct membership {
     bool is_prepared;
     struct membership_state *state;
     struct membership_state *prepared;
+    uint64_t changed_ns;           // when the state last changed here
     uint64_t view_told;            // epoch of the last VIEW effect
     struct membership_view *shown; // what membership_view_get answers
 

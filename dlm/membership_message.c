@@ -209,6 +209,7 @@ static void walk_body(struct walk *walk, struct membership_message *message)
     case MEMBERSHIP_MESSAGE_LEAVING:
     case MEMBERSHIP_MESSAGE_NODE_FENCED:
     case MEMBERSHIP_MESSAGE_NODE_RECOVERED:
+    case MEMBERSHIP_MESSAGE_STRANGER:
         walk_node(walk, &message->node);
         break;
     case MEMBERSHIP_MESSAGE_EXPEL:
@@ -305,6 +306,7 @@ const char *membership_message_text(enum membership_message_type type)
         [MEMBERSHIP_MESSAGE_NODE_RECOVERED] = "RECOVERED",
         [MEMBERSHIP_MESSAGE_LINK] = "LINK",
         [MEMBERSHIP_MESSAGE_FEATURES] = "FEATURES",
+        [MEMBERSHIP_MESSAGE_STRANGER] = "STRANGER",
     };
     return type >= MEMBERSHIP_MESSAGE_START && type < MEMBERSHIP_MESSAGE_TYPE_COUNT ? names[type]
                                                                                     : "?";

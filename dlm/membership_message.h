@@ -30,6 +30,7 @@ enum membership_message_type {
     MEMBERSHIP_MESSAGE_NODE_RECOVERED,
     MEMBERSHIP_MESSAGE_LINK,
     MEMBERSHIP_MESSAGE_FEATURES,
+    MEMBERSHIP_MESSAGE_STRANGER, // a life on the LUN that nobody here knows
     MEMBERSHIP_MESSAGE_TYPE_COUNT,
 };
 

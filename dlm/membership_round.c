@@ -228,7 +228,7 @@ static void take_standing(struct membership *self)
         if (!self->left_told)
             membership_emit(self, MEMBERSHIP_EFFECT_LEFT);
         self->left_told = true;
-    } else if (!SABOTAGE(membership_keep_stale_life)) {
+    } else {
         membership_end(self, -ERROR_NODE_EXPELLED, "the cluster went on without this node");
     }
 }
@@ -240,6 +240,7 @@ static void install_prepared(struct membership *self)
     self->prepared = old;
     self->is_prepared = false;
     self->has_state = true;
+    self->changed_ns = self->now_ns;
     self->link_count = 0;
     self->features_sent = false;
     take_standing(self);
@@ -304,6 +305,16 @@ static bool lost_our_members(struct membership *self)
            !(self->is_founding && membership_self_joiner(self) == NULL);
 }
 
+static bool is_member_of(const struct membership_state *state, uint32_t node_id,
+                         uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < state->view.member_count; i++)
+        if (state->view.members[i].node_id == node_id &&
+            state->view.members[i].incarnation == incarnation)
+            return true;
+    return false;
+}
+
 static void complete_sync(struct membership *self)
 {
     const struct membership_state *base = base_state(self);
@@ -320,9 +331,14 @@ static void complete_sync(struct membership *self)
         return;
     }
     if (!catch_up(self, base)) {
-        membership_end(self, -ERROR_NODE_EXPELLED, "the cluster went on without this node");
+        bool is_named = is_member_of(base, self->config.self.node_id, self->incarnation);
+        if (is_named) // cannot be: nobody installs what not everybody has prepared
+            membership_end(self, -ERROR_VIEW_MISSED, "this node has missed a view");
+        else
+            membership_end(self, -ERROR_NODE_EXPELLED, "the cluster went on without this node");
         return;
     }
+    self->changed_ns = self->now_ns;
     merge_all(self);
     take_standing(self);
     prepare(self);

@@ -70,6 +70,16 @@ bool membership_state_was_recovered(const struct membership_state *state, uint32
     return false;
 }
 
+bool membership_state_knows(const struct membership_state *state, uint32_t node_id,
+                            uint64_t incarnation)
+{
+    struct membership_state *found = (struct membership_state *)state; // only read
+    return membership_state_member(found, node_id, incarnation) != NULL ||
+           membership_state_joiner(found, node_id, incarnation) != NULL ||
+           membership_state_dead(found, node_id, incarnation) != NULL ||
+           membership_state_was_recovered(state, node_id, incarnation);
+}
+
 static bool slot_is_used(const struct membership_state *state, uint32_t slot)
 {
     for (uint32_t i = 0; i < state->view.member_count; i++)
@@ -150,6 +160,17 @@ bool membership_state_fenced(struct membership_state *state, struct membership_n
     return true;
 }
 
+bool membership_state_stranger(struct membership_state *state, struct membership_node node)
+{
+    struct membership_view *view = &state->view;
+    if (membership_state_knows(state, node.node_id, node.incarnation) ||
+        view->dead_count == MEMBERSHIP_DEAD_MAX)
+        return false;
+    view->dead[view->dead_count++] = (struct membership_dead){
+        .node_id = node.node_id, .incarnation = node.incarnation, .slot = node.slot};
+    return true;
+}
+
 static void dead_remove(struct membership_state *state, struct membership_dead *dead)
 {
     size_t index = (size_t)(dead - state->view.dead);
@@ -193,6 +214,8 @@ void membership_state_merge(struct membership_state *state, const struct members
         const struct membership_dead *theirs = &other->view.dead[i];
         struct membership_dead *dead =
             membership_state_dead(state, theirs->node_id, theirs->incarnation);
+        if (dead == NULL && other->generation == state->generation && theirs->pid == 0)
+            membership_state_stranger(state, membership_dead_node(theirs));
         if (dead == NULL || dead->phase >= theirs->phase)
             continue;
         dead->phase = theirs->phase;

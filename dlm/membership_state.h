@@ -43,6 +43,9 @@ struct membership_dead *membership_state_dead(struct membership_state *state, ui
 bool membership_state_has_node(const struct membership_state *state, uint32_t node_id);
 bool membership_state_was_recovered(const struct membership_state *state, uint32_t node_id,
                                     uint64_t incarnation);
+// In any of the lists.
+bool membership_state_knows(const struct membership_state *state, uint32_t node_id,
+                            uint64_t incarnation);
 // The wish if it is free, else the lowest free slot, else MEMBERSHIP_NO_SLOT (rule 27).
 uint32_t membership_state_free_slot(const struct membership_state *state, uint32_t wish);
 // The member that fences: the one with the lowest node id that is not leaving; NULL: none.
@@ -54,6 +57,8 @@ bool membership_state_fenced(struct membership_state *state, struct membership_n
 // Only from its recoverer, only once it is fenced.
 bool membership_state_recovered(struct membership_state *state, struct membership_node node,
                                 struct membership_process from);
+
+bool membership_state_stranger(struct membership_state *state, struct membership_node node);
 
 // --- rounds ------------------------------------------------------------------------------------
 

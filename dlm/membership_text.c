@@ -112,6 +112,7 @@ static const char *const event_names[] = {
     [MEMBERSHIP_EVENT_FENCED] = "fenced",
     [MEMBERSHIP_EVENT_REPLAYED] = "replayed",
     [MEMBERSHIP_EVENT_MAILBOX_CLEAN] = "mailbox-clean",
+    [MEMBERSHIP_EVENT_STRANGER] = "stranger",
     [MEMBERSHIP_EVENT_TICK] = "tick",
 };
 
@@ -162,6 +163,7 @@ void membership_event_to_text(const struct membership_event *event, struct text 
     case MEMBERSHIP_EVENT_LUN_SEEN:
     case MEMBERSHIP_EVENT_FENCED:
     case MEMBERSHIP_EVENT_REPLAYED:
+    case MEMBERSHIP_EVENT_STRANGER:
         add_node(text, &event->node);
         break;
     default:

@@ -7,6 +7,8 @@
 //   - a slot is taken while its journal may hold something, or its last user may write
 //   - a life goes on after a suspension with a note in its mailbox that it could have read
 //   - a life that the others have recovered runs
+//   - a beat of an old life falls on the block of the slot's next one
+//   - a member has missed a view
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -179,6 +181,16 @@ void check_replay_begins(struct sim_life *life, const struct membership_node *no
                  node->node_id, node->incarnation);
 }
 
+// A beat of an old life must not fall on the slot's next one.
+void check_beat_lands(struct sim_life *life)
+{
+    struct heartbeat_content content;
+    if (disk_slot(life->sim, life->slot, &content) && content.state != HEARTBEAT_FREE &&
+        content.incarnation != life->incarnation)
+        sim_fail(life->sim, "a beat of n%u.%" PRIu64 " falls on n%u.%" PRIu64 "'s slot",
+                 life->process.node_id, life->incarnation, content.node_id, content.incarnation);
+}
+
 void check_recovered(struct sim_life *life, const struct membership_node *node)
 {
     struct sim *sim = life->sim;
@@ -214,7 +226,7 @@ void check_resume(struct sim_life *life)
     struct mailbox_content note;
     bool has_note =
         mailbox_decode(sim->disk.mailboxes[life->slot], &sim->geometry, life->slot, &note) == 0 &&
-        note.victim_incarnation >= life->incarnation;
+        note.victim_incarnation == life->incarnation;
     if (has_note && sim->disk.mailbox_landed_ns[life->slot] < life->settled_ns)
         sim_fail(sim, "n%u.%" PRIu64 " goes on with a note in its mailbox", life->process.node_id,
                  life->incarnation);

@@ -63,6 +63,8 @@ static void io_lands(struct world_event *event)
         check_write_landed(io->life, io->on_behalf_of);
     } else if (io->is_write) {
         uint8_t *block = block_of(sim, &io->io);
+        if (io->io.type == HEARTBEAT_IO_WRITE_BEAT)
+            check_beat_lands(io->life);
         memcpy(block, io->bytes, BLOCK_BYTES);
         if (block == sim->disk.mailboxes[io->io.slot])
             sim->disk.mailbox_landed_ns[io->io.slot] = sim->world.now_ns;
@@ -102,13 +104,33 @@ static uint64_t draw_latency(struct sim *sim)
     return sim_between(sim, 50 * MS, 1500 * MS);
 }
 
+// One path of the node stalls, the one of its heartbeat's writes (rule 10a): the next beat lands at
+// once and is answered late, later ones do not land. Data goes on over another path.
+static bool is_stalled(struct disk_io *io, uint64_t *latency_ns)
+{
+    struct sim_life *life = io->life;
+    struct sim *sim = life->sim;
+    if (io->kind == IO_DATA || !io->is_write || sim->is_healing ||
+        sim->world.now_ns >= life->stall_until_ns)
+        return false;
+    if (life->stall_has_begun) {
+        *latency_ns = 500 * MS;
+        return true;
+    }
+    life->stall_has_begun = true;
+    *latency_ns = sim_between(sim, 2500 * MS, 3900 * MS);
+    return false;
+}
+
 static void io_submit(struct disk_io *io)
 {
     struct sim *sim = io->life->sim;
     uint64_t now_ns = sim->world.now_ns, latency_ns = draw_latency(sim);
-    uint64_t longest_ns = latency_ns < SIM_IO_MAX_NS * 9 / 10 ? latency_ns : SIM_IO_MAX_NS * 9 / 10;
     bool fails = !sim->is_healing && (sim->disk.is_bad || sim_one_in(sim, 200));
-    io->will_land = !fails || sim_one_in(sim, 2); // an error may hide a success
+    fails |= is_stalled(io, &latency_ns);
+    uint64_t longest_ns = latency_ns < SIM_IO_MAX_NS * 9 / 10 ? latency_ns : SIM_IO_MAX_NS * 9 / 10;
+    bool is_stall = fails && io->life->stall_has_begun;
+    io->will_land = !fails || (!is_stall && sim_one_in(sim, 2)); // an error may hide a success
     if (fails && !io->is_write)
         io->will_land = false;
     io->result = fails ? -EIO : 0;

@@ -6,8 +6,6 @@
 #include "fs/base/check.h"
 #include "tests/sim/membership_world.h"
 
-enum { FAULTS_MAX = 24 };
-
 #define HISTORY_NS (90 * (uint64_t)1000 * MS)
 #define HEALING_NS (120 * (uint64_t)1000 * MS)
 
@@ -146,10 +144,79 @@ static void bring_back(struct sim *sim)
     }
 }
 
+static void isolate(struct sim_node *node)
+{
+    uint32_t component[SIM_NODES_MAX] = {0};
+    component[node->node_id - 1] = node->node_id == 1 ? 1 : node->node_id - 1;
+    totem_reform(node->sim, component);
+}
+
+// --- aimed faults ----------------------------------------------------------------------------
+
+// Whoever replays a journal is cut off while it does.
+static void isolate_recoverer(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        const struct sim_life *life = sim->nodes[i].life;
+        for (uint32_t j = 0; life != NULL && j < life->replay_count; j++) {
+            if (life->replays[j].is_freeing || life->replays[j].writes_left == 0)
+                continue;
+            isolate(&sim->nodes[i]);
+            return;
+        }
+    }
+}
+
+static void stall_and_isolate(struct sim_node *node)
+{
+    if (node->life == NULL)
+        return;
+    node->life->stall_has_begun = false;
+    node->life->stall_until_ns = node->sim->world.now_ns + 12000 * MS;
+    isolate(node);
+}
+
+// The node is cut off; its fencers have written their note when they all die and the ring heals.
+static void outlive_the_others(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (sim->survivor != NULL)
+        return;
+    sim->survivor = node;
+    isolate(node);
+    world_event_arm(&sim->world, &sim->second,
+                    sim->world.now_ns + sim_between(sim, 100 * MS, 900 * MS));
+}
+
+static void second_act(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, second));
+    struct sim_node *survivor = sim->survivor;
+    sim->survivor = NULL;
+    if (sim->is_healing)
+        return;
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (&sim->nodes[i] != survivor)
+            kill_worker(&sim->nodes[i]);
+    reform_whole(sim);
+}
+
+// --- any fault -------------------------------------------------------------------------------
+
 static void cause_fault(struct sim *sim)
 {
     struct sim_node *node = any_node(sim);
-    switch (sim_below(sim, 12)) {
+    switch (sim_below(sim, 16)) {
+    case 12:
+    case 13:
+        isolate_recoverer(sim);
+        break;
+    case 14:
+        stall_and_isolate(node);
+        break;
+    case 15:
+        outlive_the_others(node);
+        break;
     case 0:
     case 1:
         reform_parts(sim);
@@ -173,7 +240,7 @@ static void cause_fault(struct sim *sim)
         break;
     case 7:
         if (node->life != NULL)
-            life_pause(node->life, sim_between(sim, 100 * MS, 12000 * MS));
+            life_pause(node->life, sim_between(sim, 100 * MS, 30000 * MS));
         break;
     case 8:
         if (node->life != NULL)
@@ -279,6 +346,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     disk_init(sim);
     make_nodes(sim);
     sim->fault.fire = fault_fires;
+    sim->second.fire = second_act;
     world_event_arm(&sim->world, &sim->fault, 500 * MS + sim_below(sim, 8000 * MS));
     run_until(sim, HISTORY_NS);
     if (!sim->is_failed)

@@ -293,7 +293,8 @@ static void begin_found(struct sim_life *life)
         return;
     }
     sim->disk.claimer = life;
-    arm_in(life, &life->found, sim_between(sim, 50 * MS, 4000 * MS));
+    // Not left cleanly: two beats and io_max are watched (rule 15).
+    arm_in(life, &life->found, 2000 * MS + SIM_IO_MAX_NS + sim_below(sim, 1000 * MS));
 }
 
 static void begin_replay(struct sim_life *life, struct membership_node node)
@@ -306,7 +307,7 @@ static void begin_replay(struct sim_life *life, struct membership_node node)
     bool is_dirty = sim->disk.is_dirty[node.slot] &&
                     sim->disk.dirty_node[node.slot] == node.node_id &&
                     sim->disk.dirty_incarnation[node.slot] == node.incarnation;
-    replay->writes_left = is_dirty ? 1 + (uint32_t)sim_below(sim, 6) : 0;
+    replay->writes_left = is_dirty ? 1 + (uint32_t)sim_below(sim, sim_one_in(sim, 2) ? 3 : 20) : 0;
     arm_in(life, &life->chore, 10 * MS);
 }
 
@@ -368,6 +369,17 @@ static void left(struct sim_life *life)
     arm_in(life, &life->exit, 20 * MS);
 }
 
+static void take_slot(struct sim_life *life, uint32_t slot)
+{
+    struct heartbeat_content content;
+    if (!disk_slot(life->sim, slot, &content) || content.state != HEARTBEAT_FREE) {
+        life_ends(life, "the slot is not free on the LUN");
+        return;
+    }
+    start_heartbeat(life, slot);
+    life->proves_lun = true;
+}
+
 static void carry_out(struct sim_life *life, const struct membership_effect *effect)
 {
     struct sim *sim = life->sim;
@@ -395,8 +407,7 @@ static void carry_out(struct sim_life *life, const struct membership_effect *eff
         begin_found(life);
         break;
     case MEMBERSHIP_EFFECT_SLOT_ASSIGNED:
-        start_heartbeat(life, effect->node.slot);
-        life->proves_lun = true;
+        take_slot(life, effect->node.slot);
         break;
     case MEMBERSHIP_EFFECT_WATCH_JOINER:
         watch_joiner(life, effect->node);
@@ -431,6 +442,8 @@ static void carry_out(struct sim_life *life, const struct membership_effect *eff
     case MEMBERSHIP_EFFECT_FEATURES:
         break;
     case MEMBERSHIP_EFFECT_ENDED:
+        if (effect->ended.error == -ERROR_VIEW_MISSED)
+            sim_fail(sim, "n%u has missed a view", life->process.node_id);
         life_ends(life, effect->ended.reason);
         break;
     }
@@ -511,10 +524,38 @@ static void report_stalls(struct sim_life *life)
     }
 }
 
+// A slot in use by a life that nobody here has heard of; true if there is one.
+static bool report_strangers(struct sim_life *life)
+{
+    uint64_t changed_ns = membership_changed_ns(life->membership);
+    for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+        const struct lease_watch *watch = &slot_of(life, i)->watch;
+        const struct lease_sighting *seen = &watch->last;
+        if (i == life->slot || !seen->is_valid || seen->state == HEARTBEAT_FREE ||
+            watch->seen_ns <= changed_ns ||
+            membership_knows(life->membership, seen->node_id, seen->incarnation))
+            continue;
+        node_event(life, MEMBERSHIP_EVENT_STRANGER,
+                   (struct membership_node){seen->node_id, i, seen->incarnation});
+        return true;
+    }
+    return false;
+}
+
+static bool all_slots_were_read(const struct sim_life *life, uint64_t since_ns)
+{
+    for (uint32_t i = 0; i < SIM_SLOTS; i++)
+        if (i != life->slot && slot_of(life, i)->watch.seen_ns < since_ns)
+            return false;
+    return true;
+}
+
 static void report_state(struct sim_life *life)
 {
     const struct heartbeat_machine *heartbeat = life->heartbeat;
-    if (life->has_asked_mailbox && heartbeat->mailbox_clean_ns >= life->mailbox_asked_ns) {
+    bool has_stranger = life->last_epoch != 0 && report_strangers(life);
+    if (life->has_asked_mailbox && heartbeat->mailbox_clean_ns >= life->mailbox_asked_ns &&
+        !has_stranger && all_slots_were_read(life, life->mailbox_asked_ns)) {
         life->has_asked_mailbox = false;
         simple_event(life, MEMBERSHIP_EVENT_MAILBOX_CLEAN);
     }
@@ -633,7 +674,7 @@ void life_start(struct sim_node *node)
                               .slot = MEMBERSHIP_NO_SLOT,
                               .is_alive = true,
                               .is_connected = true,
-                              .guard_is_alive = !sim_one_in(sim, 8)};
+                              .guard_is_alive = !sim_one_in(sim, 4)};
     life->tick.fire = tick_fires;
     life->beat.fire = beat_fires;
     life->data.fire = data_fires;

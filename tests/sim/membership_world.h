@@ -151,6 +151,8 @@ struct sim_life {
     bool heartbeat_io_is_out;
     uint64_t last_epoch;
     struct world_event tick, beat, data, chore, exit, guard, found;
+    bool stall_has_begun; // see membership_disk.c
+    uint64_t stall_until_ns;
     bool has_waited;  // for a slot, while all are left behind
     bool is_founding; // FOUNDED follows the first durable beat
     uint32_t found_count;
@@ -188,6 +190,7 @@ struct sim_epoch {
 
 void check_view(struct sim_life *life, const struct membership_view *view);
 void check_recovered(struct sim_life *life, const struct membership_node *node);
+void check_beat_lands(struct sim_life *life);
 void check_slot_taken(struct sim_life *life, uint32_t slot);
 void check_write_landed(struct sim_life *life, struct sim_life *on_behalf_of);
 void check_replay_begins(struct sim_life *life, const struct membership_node *node);
@@ -214,7 +217,8 @@ struct sim {
     char failure[512];
     FILE *trace;
     uint64_t steps;
-    struct world_event fault;
+    struct world_event fault, second;
+    struct sim_node *survivor; // of a fault in two acts
 };
 
 struct sim_result {

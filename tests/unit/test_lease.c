@@ -197,13 +197,14 @@ static void test_a_victim_that_never_beat_is_waited_for_from_the_note(void **sta
     struct lease_watch watch;
     struct lease_fence fence;
     lease_watch_init(&watch);
-    lease_fence_init(&fence, 8); // the block still says 7
-    see(&watch, 1, 1000);
-    see(&watch, 1, 60000);
+    lease_fence_init(&fence, 8); // the block still says 7, which left
+    struct lease_sighting old = beat(1, HEARTBEAT_FREE);
+    lease_watch_observe(&watch, &old, ms(1000), ms(1001));
+    lease_watch_observe(&watch, &old, ms(60000), ms(60001));
     lease_fence_note_durable(&fence, ms(60001));
-    see(&watch, 1, 66500);
+    lease_watch_observe(&watch, &old, ms(66500), ms(66501));
     assert_int_equal(judge(&fence, &watch), LEASE_FENCE_WAITING);
-    see(&watch, 1, 66501);
+    lease_watch_observe(&watch, &old, ms(66501), ms(66502));
     assert_int_equal(judge(&fence, &watch), LEASE_FENCE_DONE);
 }
 

@@ -383,9 +383,9 @@ struct cache_block *cache_find(struct cache *cache, const struct cache_identity 
 bool cache_contradicts(struct cache *cache, const struct cache_identity *identity)
 {
     const struct cache_block *block = find(cache, identity->address);
-    if (block == NULL || block->is_loading)
+    if (block == NULL || block->is_loading || block_is_stale(block, identity))
         return false;
-    return block_is_void(block) || block_is_revoked(block) || !block_is(block, identity);
+    return block_is_revoked(block) || !block_is(block, identity);
 }
 
 int cache_read_unlocked(struct cache *cache, const struct cache_identity *identity, void *buffer)

@@ -44,7 +44,8 @@ void cluster_lock_put(struct cluster_lock *lock);
 // Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); the volume's failure
 // when the mount has ended. Not recursive.
 int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigned flags);
-// Ends the wait of a coroutine in cluster_lock_acquire with `error`; false if it does not wait there.
+// Ends the wait of a coroutine in cluster_lock_acquire with `error`; false if it does not wait
+// there.
 bool cluster_lock_interrupt(struct cluster_lock *lock, const struct coroutine *waiter, int error);
 // Ends the hold; the node keeps the right until somebody asks.
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode);

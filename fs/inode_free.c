@@ -220,8 +220,8 @@ static int look_for(struct inode *inode, bool *is_there)
 }
 
 // The block of an inode that another node has freed still shows it dead and on a list: freed blocks
-// are not written (rule 4). Only the list itself says whether there is something left to free. While
-// this node holds LOCK_INODE EXCLUSIVE the answer stays true.
+// are not written (rule 4). Only the list itself says whether there is something left to free.
+// While this node holds LOCK_INODE EXCLUSIVE the answer stays true.
 static int is_on_list(struct inode *inode, bool *is_there)
 {
     LOCK_SET(set);

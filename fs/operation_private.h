@@ -31,7 +31,7 @@ int operation_acquire_directory(struct inode *directory, struct lock_set *set,
                                 struct volume *volume, uint64_t number, enum lock_mode mode);
 // The same for one whose lock is held.
 int operation_load_directory(struct inode *directory, struct volume *volume, uint64_t number);
-// What the name stands for now; takes LOCK_INODE of the directory for it. 0; -ENOENT.
+// What the name stands for, as of now; takes LOCK_INODE of the directory for it. 0; -ENOENT.
 int operation_look_up_name(struct volume *volume, uint64_t directory, const char *name,
                            struct directory_item *item);
 // Times of a directory whose entries change.

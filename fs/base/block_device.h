@@ -42,8 +42,8 @@ struct block_device_operations {
 struct block_device {
     const struct block_device_operations *operations;
     uint64_t size_bytes;
-    uint32_t sector_bytes;    // logical sector: 512 or 4096
-    bool has_volatile_cache;  // else a completed write is durable and flush costs nothing
+    uint32_t sector_bytes;   // logical sector: 512 or 4096
+    bool has_volatile_cache; // else a completed write is durable and flush costs nothing
     bool is_read_only;
     char name[256]; // for messages
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // CHECK states an invariant of our own code. It is always on: a node that finds one broken stops
-// before it can write. Data from the disk, the network or a guest is never CHECKed: it gives errors.
+// before it can write. Data from the disk, the network or a guest is never CHECKed: it gives
+// errors.
 #pragma once
 
 #define CHECK(condition)                                                                           \

@@ -24,8 +24,7 @@ uint32_t crc32c_table(uint32_t seed, const void *bytes, size_t size)
 #if defined(__x86_64__)
 
 __attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t seed,
-                                                                      const void *bytes,
-                                                                      size_t size)
+                                                                     const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
     uint64_t crc = ~seed;

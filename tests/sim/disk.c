@@ -205,7 +205,8 @@ static void path_submit(struct block_device *device, struct block_request *reque
     }
     count_submitted(disk, request->operation);
     struct flight *flight = flight_new(path, request);
-    world_event_arm(disk->world, &flight->event, disk->world->now_ns + draw_latency_ns(disk, request));
+    world_event_arm(disk->world, &flight->event,
+                    disk->world->now_ns + draw_latency_ns(disk, request));
 }
 
 // --- paths ---------------------------------------------------------------------------------------

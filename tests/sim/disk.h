@@ -31,7 +31,7 @@ struct sim_disk_options {
     bool has_volatile_cache; // else what has landed is durable
     uint64_t latency_ns_min; // of each request, uniform between
     uint64_t latency_ns_max;
-    uint32_t slow_one_in;      // one in so many takes up to slow_ns_max; 0: none
+    uint32_t slow_one_in; // one in so many takes up to slow_ns_max; 0: none
     uint64_t slow_ns_max;
     uint64_t slow_first, slow_last; // of those only that touch these bytes
 };

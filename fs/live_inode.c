@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs/base/block_device.h"
 #include "fs/base/error.h"
 #include "fs/cache.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
+#include "fs/orphans.h"
 #include "fs/volume.h"
 
 static struct cache_identity identity_of(uint64_t number)
@@ -21,42 +23,82 @@ static struct cache_identity identity_of(uint64_t number)
     };
 }
 
-// Whether the block on the device, which is not in the cache, is an inode's at all. A first read
-// that does not complain: what stands there may be anything.
-static int check_on_device(struct volume *volume, uint64_t number)
+// What stands there now, of an inode. -ESTALE if it is none.
+static int peek_on_device(struct volume *volume, const struct cache_identity *identity,
+                          struct inode_disk *disk)
+{
+    struct inode_disk *buffer = block_buffer_new(BLOCK_BYTES);
+    int result = cache_read_unlocked(volume->cache, identity, buffer);
+    if (result == 0)
+        *disk = *buffer;
+    free(buffer);
+    // A wrong checksum alone means that it was this inode.
+    if (result == 0 || !error_is_check(result) || result == -ERROR_BLOCK_CHECKSUM)
+        return result;
+    return -ESTALE;
+}
+
+static int peek(struct volume *volume, uint64_t number, struct inode_disk *disk)
 {
     struct cache_identity identity = identity_of(number);
     if (!geometry_is_data_range(&volume->geometry, number, 1))
         return -ESTALE;
-    void *buffer = block_buffer_new(BLOCK_BYTES);
-    int result = cache_read_unlocked(volume->cache, &identity, buffer);
-    free(buffer);
-    return result != 0 && error_is_check(result) ? -ESTALE : result;
-}
-
-int live_inode_load_dying(struct inode *inode, struct volume *volume, uint64_t number)
-{
-    struct cache_identity identity = identity_of(number);
     struct cache_block *block = cache_find(volume->cache, &identity);
-    if (block != NULL) {
-        cache_put(block);
-        return inode_load(inode, volume, number);
-    }
-    if (cache_contradicts(volume->cache, &identity))
-        return -ESTALE;
-    int result = check_on_device(volume, number);
-    return result != 0 ? result : inode_load(inode, volume, number);
+    if (block == NULL)
+        return cache_contradicts(volume->cache, &identity)
+                   ? -ESTALE
+                   : peek_on_device(volume, &identity, disk);
+    memcpy(disk, block->bytes, sizeof(*disk));
+    cache_put(block);
+    return 0;
 }
 
 int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number)
 {
-    int result = live_inode_load_dying(inode, volume, number);
+    struct inode_disk disk;
+    if (open_inode_find(volume, number) != NULL)
+        return inode_load(inode, volume, number);
+    int result = peek(volume, number, &disk);
+    if (result == -ERROR_BLOCK_CHECKSUM)
+        return inode_load(inode, volume, number); // which says so
     if (result != 0)
         return result;
-    if (inode_link_count(inode) > 0 || open_inode_find(volume, number) != NULL)
-        return 0;
-    inode_unload(inode);
-    return -ESTALE;
+    return le32_get(disk.link_count) > 0 ? inode_load(inode, volume, number) : -ESTALE;
+}
+
+static int check_on_list(struct volume *volume, uint32_t slot, uint64_t number, uint64_t generation)
+{
+    struct orphan_list list;
+    uint64_t found = 0, found_generation = 0;
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
+    int result = lock_set_acquire(&set, volume);
+    if (result != 0)
+        return result;
+    result = orphan_list_load(&list, volume, slot);
+    if (result == 0) {
+        result = orphan_list_next(&list, number - 1, &found, &found_generation);
+        orphan_list_unload(&list);
+    }
+    lock_set_release(&set);
+    if (result == 0 && (found != number || found_generation != generation))
+        result = -ENOENT;
+    return result == -ENOENT ? -ESTALE : result;
+}
+
+int live_inode_load_orphan(struct inode *inode, struct volume *volume, uint64_t number,
+                           uint64_t generation)
+{
+    struct inode_disk disk;
+    int result = peek(volume, number, &disk);
+    if (result != 0)
+        return result;
+    if (le64_get(disk.generation) != generation ||
+        (le32_get(disk.flags) & INODE_FLAG_ORPHAN) == 0 ||
+        le32_get(disk.orphan_slot) >= volume->geometry.slot_count)
+        return -ESTALE;
+    result = check_on_list(volume, le32_get(disk.orphan_slot), number, generation);
+    return result != 0 ? result : inode_load(inode, volume, number);
 }
 
 int live_inode_acquire(struct inode *inode, struct lock_set *set, struct volume *volume,

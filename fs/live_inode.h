@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inodes by numbers that may be out of date: the kernel's, an orphan list's, those of names read
-// before. The block of a freed inode says that it is dead until it is used for something else, and
-// then it is no inode (fs/reaper.h).
+// Inodes by numbers that may be out of date: the kernel's, those of names read before, those that
+// an orphan list once held. The block of a freed inode says that it is dead until it is used for
+// something else, and then it is no inode (fs/reaper.h); it may become that at any time. So the
+// block is looked at past the cache first, and only an inode that must be alive is loaded.
 #pragma once
 
 #include <stdbool.h>
@@ -13,8 +14,10 @@
 // LOCK_INODE is held. 0; -ESTALE if there is no such inode any more (not logged: nothing is wrong);
 // else as inode_load. An unlinked inode is alive while this node has it open. Waits.
 int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number);
-// The same for one that may be unlinked and not open: on the way to be freed.
-int live_inode_load_dying(struct inode *inode, struct volume *volume, uint64_t number);
+// The same for one that may stand on an orphan list, in that life: it is alive if it does.
+// LOCK_INODE is held EXCLUSIVE; takes the list's lock. Waits.
+int live_inode_load_orphan(struct inode *inode, struct volume *volume, uint64_t number,
+                           uint64_t generation);
 
 // Takes LOCK_INODE alone and loads, as live_inode_load. On error nothing is held.
 int live_inode_acquire(struct inode *inode, struct lock_set *set, struct volume *volume,

@@ -7,9 +7,6 @@
 #include "fs/operation_private.h"
 #include "fs/volume.h"
 
-// Each try finds another inode under the name: somebody else made progress.
-enum { LOOKUP_TRIES = 64 };
-
 int operation_load_directory(struct inode *directory, struct volume *volume, uint64_t number)
 {
     int result = live_inode_load(directory, volume, number);
@@ -70,24 +67,32 @@ static int load_child_beside(struct lock_set *set, struct volume *volume, uint64
     return 0;
 }
 
-// The directory was let go: the number may have come to another life.
-static int load_child_alone(struct volume *volume, const struct directory_item *item,
-                            struct attributes *out)
+// The same for a child whose lock comes before the directory's. PLAN_CHANGED if the name stands for
+// something else by now.
+static int load_child_before(struct volume *volume, uint64_t parent, const char *name,
+                             const struct directory_item *planned, struct attributes *out)
 {
-    struct inode child;
+    struct inode directory;
+    struct directory_item item;
     LOCK_SET(set);
-    int result = live_inode_acquire(&child, &set, volume, item->inode, LOCK_SHARED);
+    lock_set_add(&set, lock_name_inode(planned->inode), LOCK_SHARED);
+    lock_set_add(&set, lock_name_inode(parent), LOCK_SHARED);
+    int result = lock_set_acquire(&set, volume);
     if (result != 0)
         return result;
-    if (inode_generation(&child) == item->generation)
-        operation_fill_attributes(&child, out);
-    else
-        result = -ESTALE;
-    live_inode_release(&child, &set);
+    result = operation_load_directory(&directory, volume, parent);
+    if (result == 0) {
+        result = directory_lookup(&directory, name, &item);
+        if (result == 0 && item.inode != planned->inode)
+            result = PLAN_CHANGED;
+        if (result == 0)
+            result = load_child_beside(&set, volume, item.inode, out);
+        inode_unload(&directory);
+    }
+    lock_set_release(&set);
     return result;
 }
 
-// -ESTALE: what was found is gone; look again.
 static int look_up_once(struct volume *volume, uint64_t parent, const char *name,
                         struct attributes *out)
 {
@@ -99,12 +104,12 @@ static int look_up_once(struct volume *volume, uint64_t parent, const char *name
         return result;
     result = directory_lookup(&directory, name, &item);
     // Locks of inodes are taken in the order of their numbers.
-    bool is_beside = result == 0 && item.inode > parent;
-    if (is_beside)
+    bool is_behind = result == 0 && item.inode > parent;
+    if (is_behind)
         result = load_child_beside(&set, volume, item.inode, out);
     live_inode_release(&directory, &set);
-    if (result == 0 && !is_beside)
-        result = load_child_alone(volume, &item, out);
+    if (result == 0 && !is_behind)
+        result = load_child_before(volume, parent, name, &item, out);
     return result;
 }
 
@@ -127,8 +132,9 @@ int operation_lookup(struct volume *volume, uint64_t parent, const char *name,
 {
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return look_up_dots(volume, parent, name[1] == '.', out);
-    int result = -ESTALE;
-    for (int i = 0; i < LOOKUP_TRIES && result == -ESTALE; i++)
+    int result;
+    do {
         result = look_up_once(volume, parent, name, out);
+    } while (result == PLAN_CHANGED);
     return result;
 }

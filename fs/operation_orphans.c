@@ -32,8 +32,6 @@ static int next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uin
 
 static int process_loaded(struct inode *inode)
 {
-    if ((inode_flags(inode) & INODE_FLAG_ORPHAN) == 0)
-        return 0; // somebody was faster
     if (inode_link_count(inode) > 0)
         return file_size_settle(inode);
     uint64_t number = inode->number, generation = inode_generation(inode);
@@ -52,14 +50,13 @@ static int process_one(struct volume *volume, uint64_t number, uint64_t generati
     int result = lock_set_acquire(&set, volume);
     if (result != 0)
         return result;
-    result = live_inode_load_dying(&inode, volume, number);
+    result = live_inode_load_orphan(&inode, volume, number, generation);
     if (result == 0) {
-        if (inode_generation(&inode) == generation)
-            result = process_loaded(&inode);
+        result = process_loaded(&inode);
         inode_unload(&inode);
     }
     lock_set_release(&set);
-    return result == -ESTALE ? 0 : result;
+    return result == -ESTALE ? 0 : result; // somebody was faster
 }
 
 int operation_process_orphans(struct volume *volume, uint32_t slot)

@@ -86,10 +86,9 @@ static void let_go(struct doomed *doomed)
 // Whether it is still there and still has no links.
 static bool load_doomed(struct volume *volume, const struct doomed *doomed, struct inode *inode)
 {
-    if (live_inode_load_dying(inode, volume, doomed->number) != 0)
+    if (live_inode_load_orphan(inode, volume, doomed->number, doomed->generation) != 0)
         return false;
-    if (inode_generation(inode) == doomed->generation && inode_link_count(inode) == 0 &&
-        (inode_flags(inode) & INODE_FLAG_ORPHAN) != 0)
+    if (inode_link_count(inode) == 0)
         return true;
     inode_unload(inode);
     return false;

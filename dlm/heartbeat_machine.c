@@ -108,6 +108,11 @@ static const struct heartbeat_io *ask_sleep(struct heartbeat_machine *machine, u
     return &machine->io;
 }
 
+static bool is_final(enum heartbeat_state state)
+{
+    return state == HEARTBEAT_FREE || state == HEARTBEAT_STOPPED;
+}
+
 static const struct heartbeat_io *ask_beat(struct heartbeat_machine *machine, uint64_t now_ns)
 {
     const struct heartbeat_config *config = &machine->config;
@@ -130,6 +135,7 @@ static const struct heartbeat_io *ask_beat(struct heartbeat_machine *machine, ui
     machine->beat_state = machine->state;
     machine->beat_lamport = machine->lamport;
     machine->beat_submitted_ns = now_ns;
+    machine->last_word_is_out = is_final(machine->state);
     return ask(machine, HEARTBEAT_IO_WRITE_BEAT, config->slot, now_ns);
 }
 
@@ -227,15 +233,33 @@ static uint64_t wake_ns(const struct heartbeat_machine *machine)
     return at_ns;
 }
 
+// A beat that was answered with an error may still land, over the last word: not after this moment.
+static uint64_t failed_may_land_ns(const struct heartbeat_machine *machine)
+{
+    return machine->failed_ns == 0 ? 0 : machine->failed_ns + machine->config.lease.io_max_ns;
+}
+
 // A last word is allowed to who has ended but whose lease would still run: 'stopped', once.
 static const struct heartbeat_io *next_last_word(struct heartbeat_machine *machine, uint64_t now_ns)
 {
-    bool is_wanted = machine->state == HEARTBEAT_STOPPED &&
-                     machine->state_durable != HEARTBEAT_STOPPED &&
-                     machine->end != HEARTBEAT_END_SLOT;
-    if (!is_wanted || !may_write(machine, now_ns) || now_ns < machine->next_beat_ns)
+    bool is_wanted = machine->state == HEARTBEAT_STOPPED && machine->end != HEARTBEAT_END_SLOT;
+    if (!is_wanted || !may_write(machine, now_ns))
         return NULL;
+    if (now_ns < failed_may_land_ns(machine))
+        return ask_sleep(machine, failed_may_land_ns(machine));
     return ask_beat(machine, now_ns);
+}
+
+// FREE and STOPPED are written once, whatever is answered: as soon as one of them has landed the
+// slot may be given to another, on whose beat a second try would fall. Looking is harmless.
+static const struct heartbeat_io *next_after_last_word(struct heartbeat_machine *machine,
+                                                       uint64_t now_ns)
+{
+    if (machine->is_silent || !may_write(machine, now_ns))
+        return ask_sleep(machine, UINT64_MAX);
+    if (now_ns < machine->next_beat_ns)
+        return ask_sleep(machine, machine->next_beat_ns);
+    return ask(machine, HEARTBEAT_IO_READ_BEAT, machine->config.slot, now_ns);
 }
 
 const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *machine,
@@ -244,6 +268,8 @@ const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *mach
     CHECK(machine->io.type == HEARTBEAT_IO_NONE);
     check_lease(machine, now_ns);
     const struct heartbeat_io *io = NULL;
+    if (machine->last_word_is_out)
+        return next_after_last_word(machine, now_ns);
     if (machine->end != HEARTBEAT_ALIVE || machine->is_silent) {
         io = next_last_word(machine, now_ns);
         return io ? io : ask_sleep(machine, UINT64_MAX);
@@ -267,6 +293,8 @@ const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *mach
     case PHASE_IDLE:
         break;
     }
+    if (is_final(machine->state) && now_ns < failed_may_land_ns(machine))
+        return ask_sleep(machine, failed_may_land_ns(machine));
     if (now_ns >= machine->next_beat_ns)
         return ask_beat(machine, now_ns);
     io = next_order(machine, now_ns);
@@ -292,22 +320,25 @@ static void beat_acknowledged(struct heartbeat_machine *machine, uint64_t now_ns
         machine->next_beat_ns = now_ns; // changed while it was on its way
     lease_beat_acknowledged(&machine->lease, machine->beat_submitted_ns, now_ns);
     machine->phase = PHASE_MAILBOX;
-    if (machine->state_durable == HEARTBEAT_FREE || machine->state_durable == HEARTBEAT_STOPPED)
+    if (is_final(machine->state_durable))
         machine->is_silent = true; // the slot is no longer ours to write
 }
 
 static void beat_failed(struct heartbeat_machine *machine, uint64_t now_ns)
 {
     machine->failures++;
+    machine->failed_ns = machine->beat_submitted_ns;
     machine->next_beat_ns = retry_ns(machine, now_ns);
     machine->phase = PHASE_IDLE;
 }
 
 static void completed_beat(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
+    if (result != 0)
+        machine->failed_ns = machine->beat_submitted_ns;
     if (result == 0)
         beat_acknowledged(machine, now_ns);
-    else if (machine->end != HEARTBEAT_ALIVE)
+    else if (machine->last_word_is_out || machine->end != HEARTBEAT_ALIVE)
         beat_failed(machine, now_ns);
     else
         machine->phase = PHASE_READ_BACK;

@@ -107,9 +107,11 @@ struct heartbeat_machine {
     uint32_t watch_cursor;
     uint32_t phase; // private
     uint64_t started_ns;
-    bool is_silent;    // beats no more: ended or stopped
-    uint32_t failures; // beats in a row that failed
-    uint8_t *buffer;   // 4096 bytes, aligned, the caller's
+    bool last_word_is_out; // FREE or STOPPED was submitted: nothing is written any more
+    bool is_silent;        // beats no more: ended or stopped
+    uint32_t failures;     // beats in a row that failed
+    uint64_t failed_ns;    // submission of the last beat answered with an error; 0: none
+    uint8_t *buffer;       // 4096 bytes, aligned, the caller's
     struct heartbeat_slot slots[HEARTBEAT_SLOTS_MAX];
 };
 

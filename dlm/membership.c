@@ -288,13 +288,47 @@ static void order_fence(struct membership *self, const struct membership_dead *d
                                         : "it is no longer in the cluster");
 }
 
-static void order_by_phase(struct membership *self)
+// A stranger and a joiner that was given its slot: the slot has one mailbox, so the stranger, which
+// is the one that the slot shows, comes first.
+static bool waits_for_stranger(const struct membership *self, const struct membership_dead *dead)
+{
+    for (uint32_t i = 0; i < self->state->view.dead_count && dead->pid != 0; i++) {
+        const struct membership_dead *other = &self->state->view.dead[i];
+        if (other->slot == dead->slot && other->pid == 0)
+            return true;
+    }
+    return false;
+}
+
+static void task_take_back(struct membership *self, enum membership_effect_type type,
+                           struct membership_node node)
+{
+    for (uint32_t i = 0; i < self->task_count; i++) {
+        if (self->tasks[i].type != type || self->tasks[i].node.node_id != node.node_id ||
+            self->tasks[i].node.incarnation != node.incarnation)
+            continue;
+        self->tasks[i] = self->tasks[--self->task_count];
+        membership_emit_node(self, MEMBERSHIP_EFFECT_FENCE_CANCEL, node);
+        return;
+    }
+}
+
+static void order_fences(struct membership *self)
+{
+    const struct membership_view *view = &self->state->view;
+    for (uint32_t i = 0; i < view->dead_count; i++)
+        if (view->dead[i].phase == MEMBERSHIP_DEAD && waits_for_stranger(self, &view->dead[i]))
+            task_take_back(self, MEMBERSHIP_EFFECT_FENCE, membership_dead_node(&view->dead[i]));
+    for (uint32_t i = 0; i < view->dead_count; i++)
+        if (view->dead[i].phase == MEMBERSHIP_DEAD && !waits_for_stranger(self, &view->dead[i]))
+            order_fence(self, &view->dead[i]);
+}
+
+static void order_replays(struct membership *self)
 {
     const struct membership_member *member = membership_self_member(self);
     for (uint32_t i = 0; i < self->state->view.dead_count; i++) {
         const struct membership_dead *dead = &self->state->view.dead[i];
-        if (dead->phase == MEMBERSHIP_DEAD && is_leader(self))
-            order_fence(self, dead);
         bool is_ours = dead->recoverer_node_id == member->node_id &&
                        dead->recoverer_incarnation == member->incarnation;
         if (dead->phase == MEMBERSHIP_FENCED && is_ours &&
@@ -345,9 +379,11 @@ void membership_act(struct membership *self)
         tasks_end(self);
         tell_slot(self);
         if (membership_ring_is_quorate(self) && membership_self_member(self) != NULL) {
-            order_by_phase(self);
-            if (is_leader(self))
+            order_replays(self);
+            if (is_leader(self)) {
+                order_fences(self);
                 order_looks(self);
+            }
         }
         consider_resume(self);
     }

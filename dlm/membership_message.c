@@ -180,7 +180,6 @@ static void walk_found(struct walk *walk, struct membership_message *message)
 
 static void walk_start(struct walk *walk, struct membership_message *message)
 {
-    walk_u32(walk, &message->start.trigger_count);
     walk_count(walk, &message->start.excluded_count, MEMBERSHIP_PROCESSES_MAX);
     for (uint32_t i = 0; i < message->start.excluded_count; i++)
         walk_process(walk, &message->start.excluded[i]);

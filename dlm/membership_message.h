@@ -74,7 +74,6 @@ struct membership_message {
     struct membership_round_id round;
     union {
         struct {
-            uint32_t trigger_count; // the starter's, when it said so
             uint32_t excluded_count;
             struct membership_process excluded[MEMBERSHIP_PROCESSES_MAX];
         } start;

@@ -100,11 +100,36 @@ static void send_start(struct membership *self)
         return; // on its way
     self->start_sent_count = self->trigger_count;
     message.round = (struct membership_round_id){self->config.self, ++self->round_number};
-    message.start.trigger_count = self->trigger_count;
     message.start.excluded_count = self->excluded_count;
     memcpy(message.start.excluded, self->excluded,
            self->excluded_count * sizeof(self->excluded[0]));
     membership_send(self, &message);
+}
+
+static bool start_names(const struct membership_message *message, struct membership_process process)
+{
+    for (uint32_t i = 0; i < message->start.excluded_count; i++)
+        if (membership_process_equal(message->start.excluded[i], process))
+            return true;
+    return false;
+}
+
+// A starter that has come since may not know who was expelled before: it is told, and starts again.
+static void tell_starter(struct membership *self, const struct membership_message *message)
+{
+    bool is_starter = membership_process_equal(*starter(self), self->config.self);
+    for (uint32_t i = 0; i < self->excluded_count; i++) {
+        if (start_names(message, self->excluded[i]))
+            continue;
+        self->start_wanted = is_starter;
+        self->start_wanted_ns = self->now_ns;
+        if (is_starter)
+            return;
+        struct membership_message expel = {.type = MEMBERSHIP_MESSAGE_EXPEL};
+        expel.expel.process = self->excluded[i];
+        snprintf(expel.expel.reason, sizeof(expel.expel.reason), "expelled before");
+        membership_send(self, &expel);
+    }
 }
 
 static void deliver_start(struct membership *self, struct membership_process from,
@@ -112,23 +137,22 @@ static void deliver_start(struct membership *self, struct membership_process fro
 {
     if (membership_process_is_excluded(self, from))
         return;
-    for (uint32_t i = 0; i < message->start.excluded_count; i++)
-        membership_process_exclude(self, message->start.excluded[i]);
-    if (membership_process_is_excluded(self, self->config.self)) {
+    if (start_names(message, self->config.self)) {
         membership_end(self, -ERROR_NODE_EXPELLED, "expelled");
         return;
     }
     self->round = (struct membership_round){
         .phase = ROUND_SYNCING, .id = message->round, .began_ns = self->now_ns};
+    self->start_wanted = false;
+    self->start_sent_count = 0;
+    tell_starter(self, message);
+    for (uint32_t i = 0; i < message->start.excluded_count; i++)
+        membership_process_exclude(self, message->start.excluded[i]);
     for (uint32_t i = 0; i < self->process_count; i++) {
         struct membership_member_process *process = &self->processes[i];
         process->has_synced = process->has_acked = false;
         process->is_expected = !membership_process_is_excluded(self, process->id);
     }
-    // Our own START may be older than the last cause: then another one follows.
-    bool is_ours = membership_process_equal(from, self->config.self);
-    self->start_wanted = is_ours && message->start.trigger_count != self->trigger_count;
-    self->start_wanted_ns = self->now_ns;
 }
 
 // --- SYNC ------------------------------------------------------------------------------------
@@ -247,42 +271,58 @@ static void install_prepared(struct membership *self)
     tell_view(self);
 }
 
-// Takes over what the base knows and we do not: true if we may go on.
+// Installs what we have prepared and others have installed. False: we have missed something else.
 static bool catch_up(struct membership *self, const struct membership_state *base)
 {
     bool is_new = !self->has_state || self->state->generation != base->generation;
-    bool carried = carries_state(self);
     if (is_new && self->is_prepared && self->prepared->generation == base->generation)
         install_prepared(self);
-    else if (is_new && carried)
+    else if (is_new && carries_state(self))
         return false;
-    if (carried)
-        return true;
-    *self->state = *base; // we only watch, or ask to be let in
-    self->has_state = true;
-    take_standing(self);
-    tell_view(self);
     return true;
 }
 
 // What others recovered while we did not hear it is told before the state that no longer names it.
-static void merge(struct membership *self, const struct membership_state *other)
+static void tell_recovered(struct membership *self, const struct membership_state *before)
 {
-    uint32_t known = self->state->recovered_count;
-    membership_state_merge(self->state, other);
-    if (self->view_told == 0)
-        return;
-    for (uint32_t i = known; i < self->state->recovered_count; i++)
-        membership_emit_node(self, MEMBERSHIP_EFFECT_RECOVERED, self->state->recovered[i]);
+    for (uint32_t i = 0; i < self->state->recovered_count && self->view_told != 0; i++) {
+        struct membership_node node = self->state->recovered[i];
+        if (membership_state_dead((struct membership_state *)before, node.node_id,
+                                  node.incarnation) != NULL)
+            membership_emit_node(self, MEMBERSHIP_EFFECT_RECOVERED, node);
+    }
+    if (self->view_told != 0 && (before->view.features != self->state->view.features ||
+                                 before->view.version != self->state->view.version))
+        membership_emit(self, MEMBERSHIP_EFFECT_FEATURES);
 }
 
-static void merge_all(struct membership *self)
+// The last facts of a ring that broke may have reached some and not others. Everybody begins with
+// the same base and adds what each says in the same order, so that all have the same in the end.
+static void merge_all(struct membership *self, const struct membership_state *base)
 {
+    struct membership_state *before = malloc(sizeof(*before));
+    CHECK(before != NULL);
+    *before = *self->state;
+    *self->state = *base;
+    self->has_state = true;
+    self->changed_ns = self->now_ns;
     for (uint32_t i = 0; i < self->process_count; i++) {
         const struct membership_member_process *process = &self->processes[i];
         if (process->is_expected && process->sync->has_state)
-            merge(self, &process->sync->state);
+            membership_state_merge(self->state, &process->sync->state);
     }
+    tell_recovered(self, before);
+    free(before);
+}
+
+static bool is_member_of(const struct membership_state *state, uint32_t node_id,
+                         uint64_t incarnation)
+{
+    for (uint32_t i = 0; i < state->view.member_count; i++)
+        if (state->view.members[i].node_id == node_id &&
+            state->view.members[i].incarnation == incarnation)
+            return true;
+    return false;
 }
 
 static void prepare(struct membership *self)
@@ -303,16 +343,6 @@ static bool lost_our_members(struct membership *self)
 {
     return self->standing != MEMBERSHIP_OUT && self->slot_told &&
            !(self->is_founding && membership_self_joiner(self) == NULL);
-}
-
-static bool is_member_of(const struct membership_state *state, uint32_t node_id,
-                         uint64_t incarnation)
-{
-    for (uint32_t i = 0; i < state->view.member_count; i++)
-        if (state->view.members[i].node_id == node_id &&
-            state->view.members[i].incarnation == incarnation)
-            return true;
-    return false;
 }
 
 static void complete_sync(struct membership *self)
@@ -338,9 +368,9 @@ static void complete_sync(struct membership *self)
             membership_end(self, -ERROR_NODE_EXPELLED, "the cluster went on without this node");
         return;
     }
-    self->changed_ns = self->now_ns;
-    merge_all(self);
+    merge_all(self, base);
     take_standing(self);
+    tell_view(self);
     prepare(self);
 }
 
@@ -486,7 +516,7 @@ void membership_round_tick(struct membership *self)
 {
     if (self->now_ns < membership_round_deadline_ns(self))
         return;
-    if (self->round.phase == ROUND_NONE) {
+    if (self->round.phase == ROUND_NONE || self->round.phase == ROUND_COMPLETE) {
         const struct membership_process *lowest = starter(self);
         self->start_wanted_ns = self->now_ns;
         self->start_sent_count = 0; // ours may have been lost with a ring: say it again

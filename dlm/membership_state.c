@@ -201,7 +201,7 @@ bool membership_state_recovered(struct membership_state *state, struct membershi
 
 // --- rounds ----------------------------------------------------------------------------------
 
-void membership_state_merge(struct membership_state *state, const struct membership_state *other)
+static void merge_recovered(struct membership_state *state, const struct membership_state *other)
 {
     for (uint32_t i = 0; i < other->recovered_count; i++) {
         const struct membership_node *node = &other->recovered[i];
@@ -210,18 +210,44 @@ void membership_state_merge(struct membership_state *state, const struct members
         if (dead != NULL)
             note_recovered(state, dead);
     }
+}
+
+static void merge_dead(struct membership_state *state, const struct membership_state *other)
+{
     for (uint32_t i = 0; i < other->view.dead_count; i++) {
         const struct membership_dead *theirs = &other->view.dead[i];
+        if (other->generation == state->generation && theirs->pid == 0)
+            membership_state_stranger(state, membership_dead_node(theirs));
         struct membership_dead *dead =
             membership_state_dead(state, theirs->node_id, theirs->incarnation);
-        if (dead == NULL && other->generation == state->generation && theirs->pid == 0)
-            membership_state_stranger(state, membership_dead_node(theirs));
         if (dead == NULL || dead->phase >= theirs->phase)
             continue;
         dead->phase = theirs->phase;
         dead->recoverer_node_id = theirs->recoverer_node_id;
         dead->recoverer_incarnation = theirs->recoverer_incarnation;
     }
+}
+
+// One that cannot be taken over because another one has its slot asks again.
+static void merge_joiners(struct membership_state *state, const struct membership_state *other)
+{
+    for (uint32_t i = 0; i < other->joiner_count; i++) {
+        const struct membership_joiner *theirs = &other->joiners[i];
+        struct membership_joiner *joiner =
+            membership_state_joiner(state, theirs->member.node_id, theirs->member.incarnation);
+        if (joiner != NULL) {
+            joiner->is_proved |= theirs->is_proved;
+            joiner->is_seen |= theirs->is_seen;
+        } else if (!membership_state_has_node(state, theirs->member.node_id) &&
+                   !slot_is_used(state, theirs->member.slot) &&
+                   state->joiner_count < MEMBERSHIP_NODES_MAX) {
+            state->joiners[state->joiner_count++] = *theirs;
+        }
+    }
+}
+
+static void merge_members(struct membership_state *state, const struct membership_state *other)
+{
     for (uint32_t i = 0; i < other->view.member_count; i++) {
         const struct membership_member *theirs = &other->view.members[i];
         struct membership_member *member =
@@ -229,6 +255,19 @@ void membership_state_merge(struct membership_state *state, const struct members
         if (member != NULL && theirs->is_leaving)
             member->is_leaving = true;
     }
+}
+
+void membership_state_merge(struct membership_state *state, const struct membership_state *other)
+{
+    merge_recovered(state, other);
+    merge_dead(state, other);
+    merge_members(state, other);
+    if (other->generation != state->generation)
+        return; // what it knows of joiners is old
+    merge_joiners(state, other);
+    state->view.features |= other->view.features;
+    if (other->view.version > state->view.version)
+        state->view.version = other->view.version;
 }
 
 static bool is_present(const struct membership_member *member,

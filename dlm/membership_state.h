@@ -68,8 +68,8 @@ struct membership_presence {
     uint64_t incarnation;
 };
 
-// Joins what another member knows, at the same or an earlier generation, into `state`: who is
-// fenced or recovered is so whoever has heard of it. Newly recovered ones are told to `recovered`.
+// Adds what another member knows: who is fenced, recovered, leaving, has asked to be let in is so
+// whoever has heard of it. All who add the same in the same order to the same get the same.
 void membership_state_merge(struct membership_state *state, const struct membership_state *other);
 
 // The state that follows when just these are present: absent members are dead, joiners that were

@@ -19,7 +19,7 @@ struct disk_io {
     enum io_kind kind;
     struct heartbeat_io io;
     int result;
-    bool will_land, has_landed, has_replied, is_write;
+    bool will_land, has_landed, has_replied, is_write, is_late;
     uint8_t bytes[BLOCK_BYTES];
 };
 
@@ -84,6 +84,10 @@ static void io_replies(struct world_event *event)
         return;
     }
     io->has_replied = true;
+    if (io->is_late && life->sim->cut == NULL) { // the node is cut off just then
+        life->sim->cut = life->node;
+        world_event_arm(&life->sim->world, &life->sim->cutting, life->sim->world.now_ns + 100 * MS);
+    }
     if (life->is_alive && io->kind == IO_HEARTBEAT_MACHINE) {
         life->heartbeat_io_is_out = false;
         if (!io->is_write && io->result == 0)
@@ -117,7 +121,7 @@ static bool is_stalled(struct disk_io *io, uint64_t *latency_ns)
         *latency_ns = 500 * MS;
         return true;
     }
-    life->stall_has_begun = true;
+    life->stall_has_begun = io->is_late = true;
     *latency_ns = sim_between(sim, 2500 * MS, 3900 * MS);
     return false;
 }

@@ -167,13 +167,30 @@ static void isolate_recoverer(struct sim *sim)
     }
 }
 
-static void stall_and_isolate(struct sim_node *node)
+// The heartbeat's path stalls; when the late answer comes, the node is cut off (rule 10a).
+static void stall(struct sim_node *node)
 {
     if (node->life == NULL)
         return;
     node->life->stall_has_begun = false;
     node->life->stall_until_ns = node->sim->world.now_ns + 12000 * MS;
-    isolate(node);
+}
+
+static void cut_off(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, cutting));
+    struct sim_node *node = sim->cut;
+    sim->cut = NULL;
+    if (!sim->is_healing && sim->survivor == NULL)
+        isolate(node);
+}
+
+// The ring breaks in the middle of a round.
+static void rip(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, ripping));
+    if (!sim->is_healing)
+        reform_any(sim);
 }
 
 // The node is cut off; its fencers have written their note when they all die and the ring heals.
@@ -184,6 +201,8 @@ static void outlive_the_others(struct sim_node *node)
         return;
     sim->survivor = node;
     isolate(node);
+    if (sim_one_in(sim, 2))
+        stall(node); // so that it does not read the note soon
     world_event_arm(&sim->world, &sim->second,
                     sim->world.now_ns + sim_between(sim, 100 * MS, 900 * MS));
 }
@@ -212,7 +231,7 @@ static void cause_fault(struct sim *sim)
         isolate_recoverer(sim);
         break;
     case 14:
-        stall_and_isolate(node);
+        stall(node);
         break;
     case 15:
         outlive_the_others(node);
@@ -268,6 +287,8 @@ static void fault_fires(struct world_event *event)
     if (sim->is_healing)
         return;
     cause_fault(sim);
+    if (sim_one_in(sim, 3))
+        sim->rip_in = 1 + (uint32_t)sim_below(sim, 60);
     // Often one fault comes in the middle of what another one caused.
     uint64_t in_ns = sim_one_in(sim, 3) ? sim_between(sim, 1 * MS, 60 * MS)
                                         : sim_between(sim, 200 * MS, 9000 * MS);
@@ -347,6 +368,8 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     make_nodes(sim);
     sim->fault.fire = fault_fires;
     sim->second.fire = second_act;
+    sim->cutting.fire = cut_off;
+    sim->ripping.fire = rip;
     world_event_arm(&sim->world, &sim->fault, 500 * MS + sim_below(sim, 8000 * MS));
     run_until(sim, HISTORY_NS);
     if (!sim->is_failed)

@@ -184,6 +184,8 @@ static void deliver_next(struct world_event *event)
     if (node->ring == NULL || node->delivered == node->ring->count)
         return;
     deliver_message(node, node->ring->log[node->delivered++]);
+    if (sim->rip_in > 0 && --sim->rip_in == 0)
+        world_event_arm(&sim->world, &sim->ripping, sim->world.now_ns);
     if (node->delivered < node->ring->count)
         world_event_arm(&sim->world, event, sim->world.now_ns + sim_between(sim, 0, 5 * MS));
 }

@@ -217,8 +217,10 @@ struct sim {
     char failure[512];
     FILE *trace;
     uint64_t steps;
-    struct world_event fault, second;
+    struct world_event fault, second, cutting, ripping;
     struct sim_node *survivor; // of a fault in two acts
+    struct sim_node *cut;      // to be cut off
+    uint32_t rip_in;           // so many deliveries from now the ring breaks; 0: it does not
 };
 
 struct sim_result {

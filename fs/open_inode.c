@@ -102,10 +102,9 @@ static int trim_ahead(struct open_inode *open, struct inode *inode)
 static int settle_loaded(struct open_inode *open, struct inode *inode, bool changes)
 {
     open->is_unlinked = inode_link_count(inode) == 0;
-    if (open->is_unlinked)
-        open_inode_discard(open, 0);
-    if (open->is_unlinked || !changes)
+    if (!changes)
         return 0;
+    // An unlinked file is flushed, too: another node may have it open.
     int result = open_inode_flush(open, inode);
     return result != 0 ? result : trim_ahead(open, inode);
 }

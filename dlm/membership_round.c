@@ -246,7 +246,11 @@ static void take_standing(struct membership *self)
         self->is_founding = false;
         self->standing = MEMBERSHIP_MEMBER;
     }
-    if (member != NULL || self->standing == MEMBERSHIP_OUT || self->standing == MEMBERSHIP_JOINING)
+    // A joiner that has beaten in its slot and is no longer named was taken for dead.
+    bool is_forgotten = self->standing == MEMBERSHIP_JOINING && self->slot_told &&
+                        membership_self_joiner(self) == NULL;
+    if (member != NULL || self->standing == MEMBERSHIP_OUT ||
+        (self->standing == MEMBERSHIP_JOINING && !is_forgotten))
         return;
     if (self->standing == MEMBERSHIP_LEAVING && self->leave_accepted) {
         if (!self->left_told)

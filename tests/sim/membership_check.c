@@ -58,14 +58,14 @@ static struct sim_epoch *epoch_find(struct sim *sim, uint64_t epoch)
     return NULL;
 }
 
-// Whether anybody who might still refer to it is there: a cluster that all have left or died in is
-// founded anew, and counts anew if the ring is still the same.
+// Whether anybody who might still refer to it is there: a cluster that all have left or died in (or
+// hang in: they were expelled) is founded anew, and counts anew if the ring is still the same.
 static bool epoch_lives(struct sim *sim, const struct sim_epoch *epoch)
 {
     for (uint32_t i = 0; i < epoch->member_count; i++) {
         const struct sim_life *life =
             sim_life_of(sim, epoch->members[i].node_id, epoch->members[i].incarnation);
-        if (life != NULL && life->is_alive)
+        if (life != NULL && life->is_alive && !life->has_ended && !life->is_paused)
             return true;
     }
     return false;
@@ -202,7 +202,7 @@ void check_recovered(struct sim_life *life, const struct membership_node *node)
         if (same_node(&life->recovered[i], node))
             sim_fail(sim, "n%u was told twice that n%u.%" PRIu64 " is recovered",
                      life->process.node_id, node->node_id, node->incarnation);
-    CHECK(life->recovered_count < 64);
+    CHECK(life->recovered_count < SIM_LIVES_MAX);
     life->recovered[life->recovered_count++] = *node;
 }
 

@@ -114,7 +114,7 @@ static bool is_stalled(struct disk_io *io, uint64_t *latency_ns)
 {
     struct sim_life *life = io->life;
     struct sim *sim = life->sim;
-    if (io->kind == IO_DATA || !io->is_write || sim->is_healing ||
+    if (io->kind == IO_DATA || io->io.type != HEARTBEAT_IO_WRITE_BEAT || sim->is_healing ||
         sim->world.now_ns >= life->stall_until_ns)
         return false;
     if (life->stall_has_begun) {

@@ -181,8 +181,11 @@ static void cut_off(struct world_event *event)
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, cutting));
     struct sim_node *node = sim->cut;
     sim->cut = NULL;
-    if (!sim->is_healing && sim->survivor == NULL)
-        isolate(node);
+    if (sim->is_healing || sim->survivor != NULL)
+        return;
+    if (node->life != NULL && sim_one_in(sim, 2))
+        node->life->deaf_until_ns = sim->world.now_ns + 12000 * MS;
+    isolate(node);
 }
 
 // The ring breaks in the middle of a round.
@@ -194,30 +197,52 @@ static void rip(struct world_event *event)
 }
 
 // The node is cut off; its fencers have written their note when they all die and the ring heals.
+// Nothing else is done to it meanwhile, and it does not read the note soon (rule 18).
+static bool all_run(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].life == NULL || !sim->nodes[i].life->runs)
+            return false;
+    return true;
+}
+
 static void outlive_the_others(struct sim_node *node)
 {
     struct sim *sim = node->sim;
-    if (sim->survivor != NULL)
+    if (!all_run(sim))
         return;
     sim->survivor = node;
+    stall(node);
     isolate(node);
-    if (sim_one_in(sim, 2))
-        stall(node); // so that it does not read the note soon
     world_event_arm(&sim->world, &sim->second,
-                    sim->world.now_ns + sim_between(sim, 100 * MS, 900 * MS));
+                    sim->world.now_ns + sim_between(sim, 450 * MS, 900 * MS));
 }
 
 static void second_act(struct world_event *event)
 {
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, second));
     struct sim_node *survivor = sim->survivor;
-    sim->survivor = NULL;
-    if (sim->is_healing)
+    if (survivor == NULL || sim->is_healing)
         return;
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if (&sim->nodes[i] != survivor)
-            kill_worker(&sim->nodes[i]);
+    if (sim->survivor_waits) { // third act: other faults again
+        sim->survivor = NULL;
+        sim->survivor_waits = false;
+        return;
+    }
+    sim_trace(sim, "n%u outlives the others", survivor->node_id);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (&sim->nodes[i] == survivor)
+            continue;
+        if (sim->nodes[i].life != NULL) { // quickly recovered: drained, and little to replay
+            sim->nodes[i].life->guard_is_alive = true;
+            if (sim->nodes[i].life->slot != MEMBERSHIP_NO_SLOT)
+                sim->disk.is_dirty[sim->nodes[i].life->slot] = false;
+        }
+        kill_worker(&sim->nodes[i]);
+    }
     reform_whole(sim);
+    sim->survivor_waits = true;
+    world_event_arm(&sim->world, event, sim->world.now_ns + 5000 * MS);
 }
 
 // --- any fault -------------------------------------------------------------------------------
@@ -273,6 +298,11 @@ static void cause_fault(struct sim *sim)
         reconnect(node);
         break;
     case 10:
+        if (node->life != NULL && sim_one_in(sim, 2)) {
+            node->life->deaf_until_ns = sim->world.now_ns + sim_between(sim, 0, 12000 * MS);
+            isolate(node);
+            break;
+        }
         sim->disk.is_bad = !sim->disk.is_bad && sim_one_in(sim, 3);
         break;
     default:
@@ -286,8 +316,13 @@ static void fault_fires(struct world_event *event)
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, fault));
     if (sim->is_healing)
         return;
-    cause_fault(sim);
-    if (sim_one_in(sim, 3))
+    if (sim->begins_with_survivor && sim->world.now_ns < HISTORY_NS / 3) { // once all run
+        sim->begins_with_survivor = !all_run(sim);
+        outlive_the_others(any_node(sim));
+    } else if (sim->survivor == NULL) {
+        cause_fault(sim);
+    }
+    if (sim->survivor == NULL && sim_one_in(sim, 3))
         sim->rip_in = 1 + (uint32_t)sim_below(sim, 60);
     // Often one fault comes in the middle of what another one caused.
     uint64_t in_ns = sim_one_in(sim, 3) ? sim_between(sim, 1 * MS, 60 * MS)
@@ -367,6 +402,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     disk_init(sim);
     make_nodes(sim);
     sim->fault.fire = fault_fires;
+    sim->begins_with_survivor = sim_one_in(sim, 4);
     sim->second.fire = second_act;
     sim->cutting.fire = cut_off;
     sim->ripping.fire = rip;

@@ -301,7 +301,7 @@ static void begin_replay(struct sim_life *life, struct membership_node node)
 {
     struct sim *sim = life->sim;
     check_replay_begins(life, &node);
-    CHECK(life->replay_count < 16);
+    CHECK(life->replay_count < SIM_LIVES_MAX / 4);
     struct sim_replay *replay = &life->replays[life->replay_count++];
     *replay = (struct sim_replay){.node = node};
     bool is_dirty = sim->disk.is_dirty[node.slot] &&
@@ -321,7 +321,7 @@ static void fence_forget(struct sim_life *life, struct membership_node node)
 static void begin_fence(struct sim_life *life, const struct membership_effect *effect)
 {
     struct membership_node node = effect->fence.node;
-    CHECK(life->fence_count < 32);
+    CHECK(life->fence_count < SIM_LIVES_MAX / 4);
     life->fences[life->fence_count++] = node;
     heartbeat_machine_fence(life->heartbeat, node.slot, node.incarnation, 0, effect->fence.reason);
     arm_in(life, &life->beat, 0);
@@ -356,7 +356,7 @@ static void suspend(struct sim_life *life)
 
 static void watch_joiner(struct sim_life *life, struct membership_node node)
 {
-    CHECK(life->look_count < 16);
+    CHECK(life->look_count < SIM_LIVES_MAX / 4);
     life->looks[life->look_count++] = node;
 }
 

@@ -65,7 +65,8 @@ static void queue_wake(struct world_event *wake)
     struct sim_life *life = queue->node->life;
     if (queue->begin == queue->end)
         return;
-    if (life != NULL && life->is_paused) { // it waits in the kernel's buffers
+    bool is_deaf = life != NULL && sim->world.now_ns < life->deaf_until_ns;
+    if (is_deaf || (life != NULL && life->is_paused)) { // it waits in the kernel's buffers
         world_event_arm(&sim->world, wake, sim->world.now_ns + 50 * MS);
         return;
     }

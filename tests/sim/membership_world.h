@@ -137,8 +137,9 @@ struct sim_life {
     struct heartbeat_machine *heartbeat;
     uint8_t *buffer;
     bool is_alive, is_paused, is_connected;
-    bool runs;      // RESUME came after the last SUSPEND
-    bool has_ended; // ENDED, or its heartbeat has
+    uint64_t deaf_until_ns; // its corosync hangs: it hears nothing, and goes on
+    bool runs;              // RESUME came after the last SUSPEND
+    bool has_ended;         // ENDED, or its heartbeat has
     bool is_leaving, says_left;
     bool is_stepping;
     bool has_asked_mailbox;
@@ -158,13 +159,13 @@ struct sim_life {
     uint32_t found_count;
     struct membership_node found_dead[SIM_SLOTS];
     uint32_t replay_count;
-    struct sim_replay replays[16];
-    struct membership_node looks[16]; // joiners to look for
+    struct sim_replay replays[SIM_LIVES_MAX / 4];
+    struct membership_node looks[SIM_LIVES_MAX / 4]; // joiners to look for
     uint32_t look_count;
-    struct membership_node recovered[64];
+    struct membership_node recovered[SIM_LIVES_MAX];
     uint32_t recovered_count;
     uint32_t fence_count;
-    struct membership_node fences[32];
+    struct membership_node fences[SIM_LIVES_MAX / 4];
     bool was_expelled[SIM_SLOTS]; // by this one
 };
 
@@ -218,9 +219,10 @@ struct sim {
     FILE *trace;
     uint64_t steps;
     struct world_event fault, second, cutting, ripping;
-    struct sim_node *survivor; // of a fault in two acts
-    struct sim_node *cut;      // to be cut off
-    uint32_t rip_in;           // so many deliveries from now the ring breaks; 0: it does not
+    struct sim_node *survivor; // of a fault in three acts
+    bool survivor_waits, begins_with_survivor;
+    struct sim_node *cut; // to be cut off
+    uint32_t rip_in;      // so many deliveries from now the ring breaks; 0: it does not
 };
 
 struct sim_result {

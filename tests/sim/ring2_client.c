@@ -23,7 +23,7 @@ struct attempt {
 
 static struct volume *volume_of(const struct ring2_client *client)
 {
-    return client->history->node.volume;
+    return client->history->nodes[client->node].volume;
 }
 
 static uint64_t choose(struct ring2_client *client, uint64_t bound)
@@ -72,11 +72,11 @@ static bool end(struct attempt *attempt, int result)
 {
     struct ring2_client *client = attempt->client;
     struct ring2_history *history = client->history;
-    if (history->node.is_stopping)
+    if (history->nodes[0].is_stopping)
         return false;
     client->has_pending = false;
     history->result.operations++;
-    ring2_trace(history, "client %u: %s: %s", client->number, attempt->what,
+    ring2_trace(history, "client %u: node %u: %s: %s", client->number, client->node, attempt->what,
                 result == 0 ? "done" : error_text(result));
     if (result == -ENOSPC && history->is_nearly_full)
         return false;
@@ -204,7 +204,8 @@ static void create_and_open(struct ring2_client *client)
     handle->is_busy = false;
     finish_make(&attempt, result, &made);
     if (result == 0)
-        *handle = (struct ring2_handle){.open = open, .file = file, .inode = made.inode};
+        *handle = (struct ring2_handle){
+            .open = open, .file = file, .inode = made.inode, .node = client->node};
 }
 
 // --- names
@@ -341,7 +342,8 @@ static void open_name(struct ring2_client *client)
     int result = operation_open(volume_of(client), node.inode, O_RDWR, &open);
     handle->is_busy = false;
     if (result == 0)
-        *handle = (struct ring2_handle){.open = open, .file = node.file, .inode = node.inode};
+        *handle = (struct ring2_handle){
+            .open = open, .file = node.file, .inode = node.inode, .node = client->node};
     else if (ring2_goes_on(client->history))
         ring2_fail(client->history, "open of inode %llu answered %d",
                    (unsigned long long)node.inode, result);
@@ -353,6 +355,7 @@ static void close_handle(struct ring2_client *client, struct ring2_handle *handl
     if (handle->lane_users > 0 || handle->is_busy)
         return;
     handle->open = NULL;
+    client->node = handle->node;
     int result = operation_release(volume_of(client), open);
     if (result != 0 && ring2_goes_on(client->history) &&
         !(result == -ENOSPC && client->history->is_nearly_full))
@@ -378,6 +381,7 @@ static void work_on_handle(struct ring2_client *client)
             open_name(client);
         return;
     }
+    client->node = handle->node;
     if (choose(client, 12) == 0)
         close_handle(client, handle);
     else
@@ -427,6 +431,7 @@ static void sync_all(struct ring2_client *client)
 
 void ring2_client_step(struct ring2_client *client)
 {
+    client->node = (unsigned)choose(client, client->history->options.node_count);
     static const mode_t other_types[] = {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFLNK, S_IFLNK};
     if (client->state_count >= RING2_STATES_MAX - 1) {
         sync_all(client);

@@ -19,7 +19,7 @@ enum { TRANSFER_BYTES_MAX = 96 << 10 };
 
 static struct volume *volume_of(const struct ring2_client *client)
 {
-    return client->history->node.volume;
+    return client->history->nodes[client->node].volume;
 }
 
 static uint64_t choose(struct ring2_client *client, uint64_t bound)
@@ -42,7 +42,8 @@ static bool answered(struct ring2_client *client, const struct ring2_file *file,
     if (!ring2_goes_on(history))
         return false;
     history->result.operations++;
-    ring2_trace(history, "client %u: file %u: %s: %ld", client->number, file->id, what, result);
+    ring2_trace(history, "client %u: node %u: file %u: %s: %ld", client->number, client->node,
+                file->id, what, result);
     if (result == expected)
         return true;
     if (!(result == -ENOSPC && history->is_nearly_full))
@@ -57,9 +58,9 @@ static bool answered(struct ring2_client *client, const struct ring2_file *file,
 static void trace_range(struct ring2_client *client, const struct ring2_file *file,
                         const char *what, uint64_t offset, uint64_t end)
 {
-    ring2_trace(client->history, "client %u: file %u: %s of %llu to %llu, size %llu",
-                client->number, file->id, what, (unsigned long long)offset, (unsigned long long)end,
-                (unsigned long long)file->size);
+    ring2_trace(client->history, "client %u: node %u: file %u: %s of %llu to %llu, size %llu",
+                client->number, client->node, file->id, what, (unsigned long long)offset,
+                (unsigned long long)end, (unsigned long long)file->size);
 }
 
 static void read_some(struct ring2_client *client, struct ring2_handle *handle)
@@ -274,12 +275,13 @@ static struct ring2_handle *choose_handle(struct ring2_history *history)
 }
 
 // One extent's part of the range, as a real lane does it; false: it is the core's.
-static bool transfer(struct ring2_history *history, struct pass *pass, bool is_write,
+static bool transfer(struct ring2_history *history, struct ring2_handle *handle, bool is_write,
                      uint64_t offset, void *buffer, size_t length, int *result)
 {
     uint64_t volume_offset, run;
-    struct block_device *device = history->node.path;
+    struct block_device *device = history->nodes[handle->node].path;
     struct scheduler *scheduler = history->world.scheduler;
+    struct pass *pass = open_file_pass(handle->open);
     if (!pass_translate(pass, offset, &volume_offset, &run) || run < length)
         return false;
     *result = is_write ? block_device_write(device, scheduler, volume_offset, buffer, length)
@@ -296,7 +298,7 @@ static void lane_read(struct ring2_history *history, struct ring2_handle *handle
     uint8_t *buffer = block_buffer_new(length);
     uint64_t begin = ring2_read_begin(handle->file);
     if (pass_enter(pass, PASS_READ)) {
-        bool served = transfer(history, pass, false, offset, buffer, length, &result);
+        bool served = transfer(history, handle, false, offset, buffer, length, &result);
         pass_leave(pass);
         if (served && result == 0 && ring2_goes_on(history)) {
             history->result.lane_transfers++;
@@ -322,7 +324,7 @@ static void lane_write(struct ring2_history *history, struct ring2_handle *handl
     ring2_fill(buffer, file->id, operation->sequence, offset, length);
     bool served = false;
     if (pass_enter(pass, PASS_WRITE)) {
-        served = transfer(history, pass, true, offset, buffer, length, &result);
+        served = transfer(history, handle, true, offset, buffer, length, &result);
         pass_leave(pass);
     }
     free(buffer);
@@ -330,8 +332,8 @@ static void lane_write(struct ring2_history *history, struct ring2_handle *handl
         return;
     history->result.lane_transfers += served;
     if (served)
-        ring2_trace(history, "a lane: file %u: write of %llu at %llu", file->id,
-                    (unsigned long long)length, (unsigned long long)offset);
+        ring2_trace(history, "a lane of node %u: file %u: write of %llu at %llu", handle->node,
+                    file->id, (unsigned long long)length, (unsigned long long)offset);
     if (served && result == 0)
         ring2_end(file, operation, offset + length);
     else
@@ -341,7 +343,7 @@ static void lane_write(struct ring2_history *history, struct ring2_handle *handl
 void ring2_lane_step(struct ring2_history *history, unsigned lane)
 {
     struct ring2_handle *handle = choose_handle(history);
-    uint64_t sector = history->node.path->sector_bytes;
+    uint64_t sector = history->nodes[0].path->sector_bytes;
     (void)lane;
     if (handle == NULL || handle->file->size < sector)
         return;

@@ -8,6 +8,8 @@
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
+#include "fs/base/text.h"
+#include "fs/cluster_lock.h"
 #include "fs/operation.h"
 #include "tests/sim/ring2_fsck.h"
 
@@ -77,7 +79,7 @@ static void look_at_disk(struct ring2_history *history, struct world *world, str
 {
     struct ring2_node *node = malloc(sizeof(*node));
     CHECK(node != NULL);
-    int result = ring2_mount(node, world, disk, history->options.trace != NULL);
+    int result = ring2_mount(node, 1, world, disk, history->options.trace != NULL);
     if (result != 0) {
         ring2_fail(history, "mount after a cut: %s (%s)", error_text(result),
                    node->log.first_error);
@@ -85,8 +87,9 @@ static void look_at_disk(struct ring2_history *history, struct world *world, str
         return;
     }
     struct check_run run = {history, node->volume, true, false};
-    ring2_run(world, check_body, &run);
-    result = ring2_unmount(node);
+    if (history->options.node_count == 1)
+        ring2_run(world, check_body, &run);
+    result = ring2_unmount(node, 1);
     if (result != 0)
         ring2_fail(history, "unmount after a cut: %s", error_text(result));
     if (node->log.error_count > 0)
@@ -134,12 +137,12 @@ static void client_body(void *argument)
         client->operations_left--;
         ring2_client_step(client);
         if (random_one_in(&history->random, 4))
-            environment_sleep(&history->node.world_node.environment,
+            environment_sleep(&history->nodes[0].world_node.environment,
                               random_below(&history->random, 3000000));
         else
             coroutine_pause(history->world.scheduler);
     }
-    history->node.user_count--;
+    history->user_count--;
 }
 
 static bool clients_work(const struct ring2_history *history)
@@ -162,17 +165,39 @@ static void lane_body(void *argument)
     struct ring2_history *history = start->history;
     while (ring2_goes_on(history) && clients_work(history)) {
         ring2_lane_step(history, start->lane);
-        environment_sleep(&history->node.world_node.environment,
+        environment_sleep(&history->nodes[0].world_node.environment,
                           random_below(&history->random, 400000));
     }
-    history->node.user_count--;
+    history->user_count--;
 }
 
 static void close_all(void *argument)
 {
     struct ring2_history *history = argument;
+    while (history->user_count > 0)
+        environment_sleep(&history->nodes[0].world_node.environment, 1000);
     for (unsigned i = 0; i < RING2_CLIENTS; i++)
         ring2_client_close_all(&history->clients[i]);
+}
+
+// Nothing takes a minute: whoever waits that long waits for ever.
+static bool hangs(struct ring2_history *history)
+{
+    static const uint64_t patience_ns = 60000000000;
+    uint64_t done = history->result.operations; // lanes need nobody
+    if (done != history->last_done) {
+        history->last_done = done;
+        history->last_done_ns = history->world.now_ns;
+    }
+    if (history->world.now_ns - history->last_done_ns < patience_ns)
+        return false;
+    ring2_fail(history, "operations hang");
+    for (unsigned i = 0; history->options.trace != NULL && i < history->options.node_count; i++) {
+        TEXT(text, 1 << 16);
+        lock_table_to_text(history->nodes[i].volume->locks, &text);
+        fprintf(history->options.trace, "locks of node %u:\n%s", i, text.bytes);
+    }
+    return true;
 }
 
 // Lets clients and lanes work until the clients have done their part, or until `stop_ns`.
@@ -180,7 +205,8 @@ static void work(struct ring2_history *history, uint64_t operations, uint64_t st
 {
     struct lane_start lanes[RING2_LANES];
     struct world *world = &history->world;
-    history->node.user_count = RING2_CLIENTS + RING2_LANES;
+    history->last_done_ns = world->now_ns;
+    history->user_count = RING2_CLIENTS + RING2_LANES;
     for (unsigned i = 0; i < RING2_CLIENTS; i++) {
         history->clients[i].operations_left = operations;
         coroutine_start(world->scheduler, "client", client_body, &history->clients[i]);
@@ -190,12 +216,14 @@ static void work(struct ring2_history *history, uint64_t operations, uint64_t st
         coroutine_start(world->scheduler, "lane", lane_body, &lanes[i]);
     }
     scheduler_run(world->scheduler);
-    while (history->node.user_count > 0 && world->now_ns < stop_ns)
+    while (history->user_count > 0 && world->now_ns < stop_ns && !hangs(history))
         CHECK(world_step(world)); // else somebody waits for something that never comes
-    if (history->node.user_count > 0) {
+    if (hangs(history))
+        return;
+    if (history->user_count > 0) {
         history->result.crashes++;
         ring2_trace(history, "a crash");
-        ring2_crash(&history->node, close_all, history);
+        ring2_crash(&history->nodes[0], close_all, history);
         return;
     }
     ring2_run(world, close_all, history);
@@ -207,7 +235,7 @@ static void work(struct ring2_history *history, uint64_t operations, uint64_t st
 static void make_tops(void *argument)
 {
     struct ring2_history *history = argument;
-    struct volume *volume = history->node.volume;
+    struct volume *volume = history->nodes[0].volume;
     for (unsigned i = 0; i < RING2_CLIENTS; i++) {
         struct credentials who = {0, 0};
         struct attributes made;
@@ -223,55 +251,58 @@ static void make_tops(void *argument)
     CHECK(operation_sync_volume(volume) == 0);
 }
 
-static bool mount_node(struct ring2_history *history)
+static bool mount_nodes(struct ring2_history *history)
 {
-    int result =
-        ring2_mount(&history->node, &history->world, history->disk, history->options.trace != NULL);
+    int result = ring2_mount(history->nodes, history->options.node_count, &history->world,
+                             history->disk, history->options.trace != NULL);
     if (result == 0)
         return true;
-    ring2_fail(history, "mount: %s (%s)", error_text(result), history->node.log.first_error);
+    ring2_fail(history, "mount: %s (%s)", error_text(result), history->nodes[0].log.first_error);
     return false;
+}
+
+static void unmount_nodes(struct ring2_history *history)
+{
+    int result = ring2_unmount(history->nodes, history->options.node_count);
+    if (result != 0)
+        ring2_fail(history, "unmount: %s", error_text(result));
+    for (unsigned i = 0; i < history->options.node_count; i++) {
+        if (history->nodes[i].log.error_count > 0)
+            ring2_fail(history, "node %u logged: %s", i, history->nodes[i].log.first_error);
+    }
+    ring2_fsck(history, &history->world, history->disk);
 }
 
 // From a mount to a crash or a clean unmount, and the look at what is there.
 static void run_life(struct ring2_history *history)
 {
     struct world *world = &history->world;
-    bool crashes = random_one_in(&history->random, 2);
+    bool crashes = history->options.node_count == 1 && random_one_in(&history->random, 2);
     uint64_t operations = 40 + random_below(&history->random, 120);
     uint64_t stop_ns =
         crashes ? world->now_ns + random_below(&history->random, 400000000) : UINT64_MAX;
     work(history, operations, stop_ns);
-    bool has_crashed = !history->node.is_mounted;
-    if (!has_crashed) {
-        int result = ring2_unmount(&history->node);
-        if (result != 0)
-            ring2_fail(history, "unmount: %s", error_text(result));
-        if (history->node.log.error_count > 0)
-            ring2_fail(history, "logged: %s", history->node.log.first_error);
-        ring2_fsck(history, world, history->disk);
-    }
-    if (history->result.is_failed || !mount_node(history))
+    bool has_crashed = !history->nodes[0].is_mounted;
+    if (!has_crashed && !history->result.is_failed)
+        unmount_nodes(history);
+    if (history->result.is_failed || !mount_nodes(history))
         return;
-    struct check_run run = {history, history->node.volume, has_crashed, true};
+    struct check_run run = {history, history->nodes[0].volume, has_crashed, true};
     ring2_run(world, check_body, &run);
 }
 
 static void run_lives(struct ring2_history *history)
 {
     unsigned lives = 2 + (unsigned)random_below(&history->random, 3);
-    if (!mount_node(history))
+    if (!mount_nodes(history))
         return;
     ring2_run(&history->world, make_tops, history);
     sim_disk_set_hook(history->disk, on_write, history);
     for (unsigned i = 0; i < lives && !history->result.is_failed; i++)
         run_life(history);
-    if (!history->node.is_mounted)
-        return;
     history->is_checking = true; // no more cuts
-    if (ring2_unmount(&history->node) != 0)
-        ring2_fail(history, "the last unmount failed");
-    ring2_fsck(history, &history->world, history->disk);
+    if (history->nodes[0].is_mounted && !history->result.is_failed)
+        unmount_nodes(history);
 }
 
 static void begin(struct ring2_history *history, struct scheduler *scheduler)
@@ -280,7 +311,8 @@ static void begin(struct ring2_history *history, struct scheduler *scheduler)
     random_init(&history->cut_random, history->options.seed ^ 0x9e3779b97f4a7c15u);
     world_init(&history->world, history->options.seed, scheduler);
     history->is_nearly_full = random_one_in(&history->random, 5);
-    uint64_t size = history->is_nearly_full ? 26u << 20 : 48u << 20;
+    uint32_t slots = history->options.node_count > 2 ? history->options.node_count : 2;
+    uint64_t size = (history->is_nearly_full ? 26u << 20 : 48u << 20) + ((slots - 2) * (8u << 20));
     struct sim_disk_options options = {
         .size_bytes = size,
         .sector_bytes = random_one_in(&history->random, 4) ? 4096 : 512,
@@ -289,7 +321,7 @@ static void begin(struct ring2_history *history, struct scheduler *scheduler)
         .latency_ns_max = 800000,
     };
     struct ring2_geometry geometry = {
-        .size_bytes = size, .slot_count = 2, .journal_bytes = 4u << 20};
+        .size_bytes = size, .slot_count = slots, .journal_bytes = 4u << 20};
     history->cuts_one_in =
         history->options.cuts_everywhere ? 1 : 20 + (unsigned)random_below(&history->random, 100);
     history->disk = sim_disk_new(&history->world, &options);

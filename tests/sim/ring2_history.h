@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ring 2 of the simulator: one whole node on a disk that is cut off at any write. One seed is one
-// history:
+// history. With more nodes, which share the disk and do the clients' operations in turns, it shows
+// that each node sees at once what another did; then cuts are checked for structure alone, because
+// the order in which the operations of several nodes become durable is their locks', not the
+// clients'.
 //
 //   format ─► [ mount ─► clients and lanes at work ─► crash or clean unmount ]* ─► clean, fsck
 //                              │ at chosen writes
@@ -35,6 +38,7 @@ enum {
 
 struct ring2_options {
     uint64_t seed;
+    unsigned node_count;  // 1 to RING2_NODES_AT_ONCE
     bool cuts_everywhere; // after every write; else after some
     FILE *trace;          // every operation; NULL: none
 };
@@ -49,7 +53,8 @@ struct ring2_handle {
     struct open_file *open; // NULL: free
     struct ring2_file *file;
     uint64_t inode;
-    bool is_busy; // the client is at work on it
+    unsigned node; // that has it open
+    bool is_busy;  // the client is at work on it
     unsigned lane_users;
 };
 
@@ -59,6 +64,7 @@ struct ring2_history;
 struct ring2_client {
     struct ring2_history *history;
     unsigned number;
+    unsigned node;             // that does its operation now
     struct ring2_tree tree;    // now
     struct ring2_tree pending; // if has_pending: what it will be when the operation has ended
     bool has_pending;
@@ -77,7 +83,9 @@ struct ring2_history {
     struct random cut_random;
     struct world world;
     struct sim_disk *disk;
-    struct ring2_node node;
+    struct ring2_node nodes[RING2_NODES_AT_ONCE];
+    unsigned user_count; // clients and lanes at work
+    uint64_t last_done, last_done_ns;
     struct ring2_client clients[RING2_CLIENTS];
     struct ring2_file *files[RING2_FILES_MAX];
     unsigned file_count;
@@ -95,7 +103,7 @@ void ring2_trace(struct ring2_history *history, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static inline bool ring2_goes_on(const struct ring2_history *history)
 {
-    return !history->result.is_failed && !history->node.is_stopping;
+    return !history->result.is_failed && !history->nodes[0].is_stopping;
 }
 struct ring2_file *ring2_history_new_file(struct ring2_history *history);
 

@@ -95,15 +95,62 @@ static int replay_all(struct volume *volume)
     return journal_replay(configs, volume->geometry.slot_count, &report);
 }
 
-static struct dlm_service *locks_of_one(struct volume *volume)
+// --- links
+// -----------------------------------------------------------------------------------------
+
+struct frame {
+    struct world_event event; // first
+    struct ring2_node *to;
+    struct dlm_node from;
+    size_t length;
+    uint8_t bytes[];
+};
+
+static void deliver(struct world_event *event)
 {
-    struct dlm_node self = {1, 1};
-    struct dlm_service_config config = {.self = self, .clock = &volume->clock};
+    struct frame *frame = (struct frame *)event;
+    if (frame->to->locks != NULL)
+        dlm_service_frame(frame->to->locks, frame->from, frame->bytes, frame->length);
+    free(frame);
+}
+
+// In order on each link.
+static void send_frame(void *context, struct dlm_node to, const uint8_t *bytes, size_t length)
+{
+    struct ring2_node *node = context;
+    uint32_t slot = to.node_id - 1;
+    struct frame *frame = calloc(1, sizeof(*frame) + length);
+    CHECK(frame != NULL && slot < RING2_NODES_AT_ONCE);
+    frame->event.fire = deliver;
+    frame->to = &node->nodes[slot];
+    frame->from = (struct dlm_node){node->slot + 1, 1};
+    frame->length = length;
+    memcpy(frame->bytes, bytes, length);
+    uint64_t at_ns = node->world->now_ns + random_below(&node->world->random, 200000);
+    if (at_ns < node->link_free_ns[slot])
+        at_ns = node->link_free_ns[slot];
+    node->link_free_ns[slot] = at_ns;
+    world_event_arm(node->world, &frame->event, at_ns);
+}
+
+static struct dlm_service *new_locks(struct ring2_node *node, unsigned count)
+{
+    struct dlm_service_config config = {
+        .self = {node->slot + 1, 1},
+        .clock = &node->volume->clock,
+        .send = send_frame,
+        .context = node,
+    };
     struct dlm_service *locks = dlm_service_new(&config);
-    struct dlm_view view = {.epoch = 1, .member_count = 1, .members = {self}};
+    struct dlm_view view = {.epoch = 1, .member_count = count};
+    for (unsigned i = 0; i < count; i++)
+        view.members[i] = (struct dlm_node){i + 1, 1};
     dlm_service_view(locks, &view);
     return locks;
 }
+
+// --- mounting
+// ----------------------------------------------------------------------------------------
 
 static int process_orphans(struct volume *volume)
 {
@@ -113,27 +160,19 @@ static int process_orphans(struct volume *volume)
     return result;
 }
 
-static int start(struct ring2_node *node)
+static int make_volume(struct ring2_node *node)
 {
     struct volume_config config = {
         .environment = &node->world_node.environment,
         .device = node->path,
         .log = &node->log.log,
         .gate = &node->gate,
-        .options = {.is_local = true},
     };
     int result =
         volume_read_geometry(node->path, node->world->scheduler, &node->log.log, &config.geometry);
-    if (result != 0)
-        return result;
-    node->volume = volume_new(&config);
-    result = replay_all(node->volume);
-    if (result != 0)
-        return result;
-    node->locks = locks_of_one(node->volume);
-    result = volume_start(node->volume, 0, 1, dlm_service_locks(node->locks));
-    node->is_mounted = result == 0;
-    return result != 0 ? result : process_orphans(node->volume);
+    if (result == 0)
+        node->volume = volume_new(&config);
+    return result;
 }
 
 static void free_volume(struct ring2_node *node)
@@ -148,28 +187,47 @@ static void free_volume(struct ring2_node *node)
 }
 
 struct mounting {
-    struct ring2_node *node;
+    struct ring2_node *nodes;
+    unsigned count;
     int result;
 };
+
+static int start(const struct mounting *mounting)
+{
+    struct ring2_node *nodes = mounting->nodes;
+    int result = 0;
+    for (unsigned i = 0; result == 0 && i < mounting->count; i++)
+        result = make_volume(&nodes[i]);
+    if (result == 0)
+        result = replay_all(nodes[0].volume);
+    if (result != 0)
+        return result;
+    for (unsigned i = 0; i < mounting->count; i++)
+        nodes[i].locks = new_locks(&nodes[i], mounting->count);
+    for (unsigned i = 0; result == 0 && i < mounting->count; i++) {
+        result = volume_start(nodes[i].volume, i, 1, dlm_service_locks(nodes[i].locks));
+        nodes[i].is_mounted = result == 0;
+    }
+    return result != 0 ? result : process_orphans(nodes[0].volume);
+}
 
 static void mount_body(void *argument)
 {
     struct mounting *mounting = argument;
-    struct ring2_node *node = mounting->node;
-    mounting->result = start(node);
-    if (mounting->result == 0)
-        return;
-    if (node->is_mounted) {
-        volume_fail(node->volume, mounting->result, "mounting");
-        volume_abandon(node->volume);
+    mounting->result = start(mounting);
+    for (unsigned i = 0; mounting->result != 0 && i < mounting->count; i++) {
+        struct ring2_node *node = &mounting->nodes[i];
+        if (node->is_mounted) {
+            volume_fail(node->volume, mounting->result, "mounting");
+            volume_abandon(node->volume);
+        }
+        free_volume(node);
     }
-    free_volume(node);
 }
 
-int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *disk,
-                bool prints_log)
+static void node_init(struct ring2_node *node, struct world *world, struct sim_disk *disk,
+                      bool prints_log)
 {
-    struct mounting mounting = {.node = node};
     *node = (struct ring2_node){.world = world, .disk = disk};
     node->log = (struct ring2_log){.log = {LOG_LEVEL_NOTICE, write_log}, .prints = prints_log};
     world_node_init(&node->world_node, world);
@@ -178,29 +236,47 @@ int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *d
     gate_init(&node->gate);
     atomic_store(&node->gate.lease_until_ns, UINT64_MAX);
     atomic_store(&node->gate.state, GATE_RUNNING);
+}
+
+int ring2_mount(struct ring2_node *nodes, unsigned count, struct world *world,
+                struct sim_disk *disk, bool prints_log)
+{
+    struct mounting mounting = {nodes, count, 0};
+    for (unsigned i = 0; i < count; i++) {
+        node_init(&nodes[i], world, disk, prints_log);
+        nodes[i].nodes = nodes;
+        nodes[i].slot = i;
+    }
     ring2_run(world, mount_body, &mounting);
-    if (mounting.result != 0)
-        block_device_close(node->path);
+    for (unsigned i = 0; mounting.result != 0 && i < count; i++)
+        block_device_close(nodes[i].path);
     return mounting.result;
 }
 
 static void unmount_body(void *argument)
 {
     struct mounting *mounting = argument;
-    struct ring2_node *node = mounting->node;
-    mounting->result = volume_stop(node->volume);
-    if (mounting->result != 0)
-        volume_fail(node->volume, mounting->result, "unmounting");
-    free_volume(node);
+    for (unsigned i = 0; i < mounting->count; i++) {
+        struct ring2_node *node = &mounting->nodes[i];
+        int result = volume_stop(node->volume);
+        if (result != 0)
+            volume_fail(node->volume, result, "unmounting");
+        if (mounting->result == 0)
+            mounting->result = result;
+    }
+    for (unsigned i = 0; i < mounting->count; i++)
+        free_volume(&mounting->nodes[i]);
 }
 
-int ring2_unmount(struct ring2_node *node)
+int ring2_unmount(struct ring2_node *nodes, unsigned count)
 {
-    struct mounting mounting = {.node = node};
-    ring2_run(node->world, unmount_body, &mounting);
+    struct mounting mounting = {nodes, count, 0};
+    ring2_run(nodes[0].world, unmount_body, &mounting);
     ring2_interrupt_in(NULL);
-    world_node_stop(&node->world_node);
-    block_device_close(node->path);
+    for (unsigned i = 0; i < count; i++) {
+        world_node_stop(&nodes[i].world_node);
+        block_device_close(nodes[i].path);
+    }
     return mounting.result;
 }
 
@@ -215,8 +291,6 @@ static void crash_body(void *argument)
     struct crash *crash = argument;
     struct ring2_node *node = crash->node;
     volume_fail(node->volume, -EIO, "a crash");
-    while (node->user_count > 0)
-        environment_sleep(&node->world_node.environment, 1000);
     if (crash->unwind != NULL)
         crash->unwind(crash->argument);
     volume_abandon(node->volume);

@@ -19,6 +19,8 @@
 
 struct dlm_service;
 
+enum { RING2_NODES_AT_ONCE = 3 };
+
 struct ring2_log {
     struct log log; // first
     bool prints;
@@ -35,9 +37,11 @@ struct ring2_node {
     struct ring2_log log;
     struct volume *volume;
     struct dlm_service *locks;
+    struct ring2_node *nodes;                   // all of the cluster, this one among them
+    uint64_t link_free_ns[RING2_NODES_AT_ONCE]; // when the last frame to a node arrives
+    uint32_t slot;
     bool is_mounted;
-    bool is_stopping;    // for those who work on it until it ends
-    unsigned user_count; // coroutines that work on it
+    bool is_stopping; // for those who work on it until it ends
 };
 
 struct ring2_geometry {
@@ -52,13 +56,13 @@ void ring2_run(struct world *world, void (*body)(void *argument), void *argument
 // Makes a volume on the whole disk; it must succeed.
 void ring2_format(struct world *world, struct sim_disk *disk,
                   const struct ring2_geometry *geometry);
-// Replays all journals and starts slot 0; then works through all orphan lists. 0 or an error, with
-// nothing left behind.
-int ring2_mount(struct ring2_node *node, struct world *world, struct sim_disk *disk,
-                bool prints_log);
+// Replays all journals and starts `count` nodes, each in the slot of its index; the first works
+// through all orphan lists. 0 or an error, with nothing left behind.
+int ring2_mount(struct ring2_node *nodes, unsigned count, struct world *world,
+                struct sim_disk *disk, bool prints_log);
 // No file is open. 0 or an error.
-int ring2_unmount(struct ring2_node *node);
-// The node stops in the middle of what it does: nothing that it has in flight need land. `unwind`
-// is called in a coroutine, to release what the test holds of the volume (open files), once all
-// operations have failed; may be NULL.
+int ring2_unmount(struct ring2_node *nodes, unsigned count);
+// The only node stops in the middle of what it does: nothing that it has in flight need land.
+// `unwind` is called in a coroutine, to release what the test holds of the volume (open files),
+// once all operations have failed; may be NULL.
 void ring2_crash(struct ring2_node *node, void (*unwind)(void *argument), void *argument);

@@ -48,7 +48,7 @@ static void run_histories(enum sabotage sabotage, uint64_t first, struct finding
 {
     sabotage_set(sabotage);
     while (finding->histories < HISTORIES_MAX && !finding->is_found) {
-        struct ring2_options options = {.seed = first + finding->histories++};
+        struct ring2_options options = {.seed = first + finding->histories++, .node_count = 1};
         struct ring2_result result;
         ring2_history_run(&options, &result);
         finding->is_found = result.is_failed;

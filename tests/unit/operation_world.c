@@ -26,7 +26,7 @@ static int setup(void **state, uint64_t bytes)
     world_init(&world->world, 7, world->scheduler);
     world->disk = sim_disk_new(&world->world, &options);
     ring2_format(&world->world, world->disk, &geometry);
-    assert_int_equal(ring2_mount(&world->node, &world->world, world->disk, false), 0);
+    assert_int_equal(ring2_mount(&world->node, 1, &world->world, world->disk, false), 0);
     world->volume = world->node.volume;
     world->root = world->volume->geometry.root_inode;
     *state = world;
@@ -49,7 +49,7 @@ int operation_world_teardown(void **state)
     char output[400];
     if (world->is_in_body)
         return 0; // the test jumped out of its coroutine: nothing of the world can go on
-    assert_int_equal(ring2_unmount(&world->node), 0);
+    assert_int_equal(ring2_unmount(&world->node, 1), 0);
     assert_int_equal(world->node.log.error_count, 0);
     int exit_code = ring2_fsck_run(&world->world, world->disk, output, sizeof(output));
     if (exit_code != 0)
@@ -70,13 +70,13 @@ void operation_world_run(struct operation_world *world, void (*body)(void *world
 
 static void mount_again(struct operation_world *world)
 {
-    assert_int_equal(ring2_mount(&world->node, &world->world, world->disk, false), 0);
+    assert_int_equal(ring2_mount(&world->node, 1, &world->world, world->disk, false), 0);
     world->volume = world->node.volume;
 }
 
 void operation_world_remount(struct operation_world *world)
 {
-    assert_int_equal(ring2_unmount(&world->node), 0);
+    assert_int_equal(ring2_unmount(&world->node, 1), 0);
     mount_again(world);
 }
 

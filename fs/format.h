@@ -139,6 +139,12 @@ _Static_assert(sizeof(struct superblock_disk) == 4096, "superblock");
 _Static_assert(offsetof(struct superblock_disk, devices) == 264, "superblock");
 
 // --- claim, heartbeat, mailbox ---------------------------------------------------------------
+//
+// They are written in place while others read them, and a node may lose power in the middle. All
+// that is not zero stands in their first 512 bytes: no sector is smaller, so a torn write leaves
+// one whole version.
+
+enum { FORMAT_SECTOR_BYTES_MIN = 512 };
 
 enum claim_purpose {
     CLAIM_IDLE = 0,
@@ -160,6 +166,7 @@ struct claim_disk {
     uint8_t reserved[4096 - 184];
 };
 _Static_assert(sizeof(struct claim_disk) == 4096, "claim");
+_Static_assert(offsetof(struct claim_disk, reserved) <= FORMAT_SECTOR_BYTES_MIN, "claim");
 
 enum heartbeat_state {
     HEARTBEAT_FREE = 0, // never used, left cleanly, or recovered: the slot may be taken
@@ -186,6 +193,7 @@ struct heartbeat_disk {
     uint8_t reserved[4096 - 208];
 };
 _Static_assert(sizeof(struct heartbeat_disk) == 4096, "heartbeat");
+_Static_assert(offsetof(struct heartbeat_disk, reserved) <= FORMAT_SECTOR_BYTES_MIN, "heartbeat");
 
 struct mailbox_disk {
     struct block_header_disk header; // 0    owner: the slot whose mailbox it is
@@ -198,6 +206,7 @@ struct mailbox_disk {
     uint8_t reserved[4096 - 224];
 };
 _Static_assert(sizeof(struct mailbox_disk) == 4096, "mailbox");
+_Static_assert(offsetof(struct mailbox_disk, reserved) <= FORMAT_SECTOR_BYTES_MIN, "mailbox");
 
 // --- trees -----------------------------------------------------------------------------------
 

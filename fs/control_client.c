@@ -22,7 +22,7 @@ static int connect_to(const char *path)
     struct timeval patience = {.tv_sec = ANSWER_SECONDS_MAX};
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    strcpy(address.sun_path, path);
+    text_copy(address.sun_path, sizeof(address.sun_path), path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0)
         return -errno;

@@ -22,6 +22,7 @@
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 #include "fs/base/log.h"
+#include "fs/base/text.h"
 
 // Who owns a query: the core until it stores DONE; whoever of the two stores second frees it.
 enum query_state { QUERY_RUNS, QUERY_DONE, QUERY_ABANDONED };
@@ -349,7 +350,7 @@ static int listen_at(const char *path)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    strcpy(address.sun_path, path);
+    text_copy(address.sun_path, sizeof(address.sun_path), path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0)
         return -errno;

@@ -398,6 +398,7 @@ struct geometry {
     uint32_t ag_map_block_count;
     uint32_t protocol_version;
     uint32_t state;
+    uint32_t zero; // fills the struct up: copies are compared as bytes
 };
 
 static inline uint64_t geometry_heartbeat_block(const struct geometry *g, uint32_t slot)

@@ -100,7 +100,7 @@ static bool daemon_path(char path[PATH_MAX])
     char *slash = strrchr(path, '/');
     if (slash == NULL)
         return false;
-    strcpy(slash + 1, "lunfsd");
+    text_copy(slash + 1, sizeof("lunfsd"), "lunfsd");
     return true;
 }
 

@@ -34,9 +34,9 @@ static void set_mounted(struct tool_target *target, const uint8_t format_id[16])
 static void make_absolute(const char *what, char path[PATH_MAX])
 {
     char here[PATH_MAX] = "";
-    if (what[0] != '/' && getcwd(here, sizeof(here) - 1) != NULL)
-        strcat(here, "/");
-    int length = snprintf(path, PATH_MAX, "%.*s%s", PATH_MAX / 2, here, what);
+    bool is_relative = what[0] != '/' && getcwd(here, sizeof(here)) != NULL;
+    int length =
+        snprintf(path, PATH_MAX, "%.*s%s%s", PATH_MAX / 2, here, is_relative ? "/" : "", what);
     for (length = length < PATH_MAX ? length : PATH_MAX - 1; length > 1 && path[length - 1] == '/';
          length--)
         path[length - 1] = '\0';

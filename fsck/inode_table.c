@@ -34,6 +34,7 @@ static size_t bucket_of(const struct inode_table *table, uint64_t number)
 
 struct inode_record *inode_table_find(const struct inode_table *table, uint64_t number)
 {
+    CHECK(table->buckets != NULL);
     uint32_t index = table->buckets[bucket_of(table, number)];
     return index == 0 ? NULL : &table->records[index - 1];
 }

@@ -160,6 +160,7 @@ static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct for
                        (ull)walk->owner, (ull)number, reason);
         return true;
     }
+    CHECK(record != NULL);
     record->seen |= INODE_SEEN_LISTED;
     record->listed_by = (uint16_t)walk->owner;
     if (!(record->seen & INODE_SEEN_CHECKED))

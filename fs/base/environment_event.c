@@ -258,6 +258,7 @@ static void posts_run(evutil_socket_t fd, short what, void *argument)
 void environment_event_post_cancel(struct environment *environment, struct environment_post *post)
 {
     struct event_environment *self = event_environment(environment);
+    CHECK(post != NULL);
     posts_take(self);
     struct environment_post **link = &self->taken;
     while (*link != NULL && *link != post)

@@ -98,7 +98,8 @@ struct fuse_request *fuse_request_new_buffered(fuse_req_t fuse,
 }
 
 // Only the lane that finds the list empty wakes the core: whatever is added behind it until the
-// core takes the list is taken with it.
+// core takes the list is taken with it. Acquire as well: the post that the core has done with is
+// the lane's again once the lane has seen the list that the core took.
 void fuse_request_forward(struct fuse_request *request)
 {
     struct fuse_server *server = request->server;
@@ -106,7 +107,7 @@ void fuse_request_forward(struct fuse_request *request)
     do {
         request->next = first;
     } while (!atomic_compare_exchange_weak_explicit(&server->forwarded, &first, request,
-                                                    memory_order_release, memory_order_relaxed));
+                                                    memory_order_acq_rel, memory_order_relaxed));
     if (first == NULL)
         environment_event_post(server->volume->environment, &server->drain_post);
 }
@@ -206,7 +207,7 @@ static void request_body(void *argument)
 static struct fuse_request *take_in_order(struct fuse_server *server)
 {
     struct fuse_request *newest =
-        atomic_exchange_explicit(&server->forwarded, NULL, memory_order_acquire);
+        atomic_exchange_explicit(&server->forwarded, NULL, memory_order_acq_rel);
     struct fuse_request *first = NULL;
     while (newest != NULL) {
         struct fuse_request *older = newest->next;

@@ -27,7 +27,8 @@ int lane_init(struct lane *lane, const struct lane_volume *volume)
         munmap(bounce, BOUNCE_BYTES);
         return -ENOMEM;
     }
-    *lane = (struct lane){.volume = volume, .bounce = bounce};
+    lane->volume = volume; // the rest is zero, and the counters may be read already
+    lane->bounce = bounce;
     return 0;
 }
 

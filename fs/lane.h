@@ -54,7 +54,7 @@ struct lane {
     struct lane_counters counters;
 };
 
-// 0 or -ENOMEM. The lane belongs to the calling thread.
+// 0 or -ENOMEM. `lane` is zeroed memory; it belongs to the calling thread, its counters to all.
 int lane_init(struct lane *lane, const struct lane_volume *volume);
 void lane_deinit(struct lane *lane);
 

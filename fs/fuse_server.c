@@ -141,6 +141,7 @@ static void wind_down(void *argument)
     while ((handle = LIST_FIRST(&server->handles)) != NULL)
         fuse_handle_release(server, handle);
     environment_timer_disarm(server->volume->environment, &server->gate_timer);
+    environment_timer_disarm(server->volume->environment, &server->patrol_timer);
     server->config.ended(server->config.context);
 }
 
@@ -194,6 +195,7 @@ static void server_init(struct fuse_server *server, const struct fuse_server_con
     server->live_post.function = on_live;
     server->ended_post.function = on_ended;
     server->gate_timer.fire = fuse_request_gate_timer;
+    server->patrol_timer.fire = fuse_request_patrol_timer;
     LIST_INIT(&server->alive);
     LIST_INIT(&server->handles);
     wait_queue_init(&server->gate_waiters);

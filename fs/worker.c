@@ -238,7 +238,9 @@ static int join_cluster(struct worker *worker)
         .context = worker,
         .ended = member_ended,
     };
-    return cluster_join(&config, &worker->cluster);
+    worker->cluster = cluster_new(&config);
+    worker->status.cluster = worker->cluster; // whoever waits may ask what for
+    return cluster_join(worker->cluster);
 }
 
 static int join_solo(struct worker *worker)
@@ -255,7 +257,9 @@ static int join_solo(struct worker *worker)
         .context = worker,
         .ended = member_ended,
     };
-    return solo_join(&config, &worker->solo);
+    worker->solo = solo_new(&config);
+    worker->status.solo = worker->solo;
+    return solo_join(worker->solo);
 }
 
 // Looks at what is there, however old it gets: no slot, no lease, nothing is written.
@@ -275,6 +279,19 @@ static int join(struct worker *worker)
     if (worker->context->options->is_local)
         return join_solo(worker);
     return join_cluster(worker);
+}
+
+// What was begun is given back before anybody is told that it failed.
+static void abandon_join(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    struct solo *solo = worker->solo;
+    worker->status.cluster = worker->cluster = NULL;
+    worker->status.solo = worker->solo = NULL;
+    if (cluster != NULL)
+        cluster_abandon(cluster);
+    if (solo != NULL)
+        solo_abandon(solo);
 }
 
 static struct dlm_service *locks_of(struct worker *worker)
@@ -470,10 +487,10 @@ static void leave(struct worker *worker)
         solo_abandon(worker->solo);
     if (worker->alone != NULL)
         dlm_service_free(worker->alone);
-    if (is_clean && result == 0)
-        log_notice(&worker->log.log, "left cleanly");
-    else
+    if (!is_clean || result != 0)
         worker->exit_code = MOUNT_EXIT_FAILURE;
+    else if (worker->is_live)
+        log_notice(&worker->log.log, "left cleanly");
 }
 
 static void report_failure(struct worker *worker, int result)
@@ -494,8 +511,9 @@ static void live(void *argument)
         start_control(worker);
         result = join(worker);
     }
-    worker->status.cluster = worker->cluster;
-    if (result == 0)
+    if (result != 0)
+        abandon_join(worker);
+    else
         result = start(worker);
     if (result == 0)
         wait_for_fuse(worker);

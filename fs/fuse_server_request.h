@@ -138,6 +138,8 @@ struct fuse_server {
     struct environment_post drain_post;       // wakes the core for `forwarded`
     struct environment_post live_post;
     struct environment_post ended_post;
+    struct environment_post shut_out_post; // a lane met a reservation conflict
+    _Atomic bool is_shut_out;
 
     // The core's alone:
     LIST_HEAD(, fuse_request) alive;

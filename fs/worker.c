@@ -182,6 +182,14 @@ static void volume_failed(void *context, int error)
     worker_moved(worker);
 }
 
+// Waiting for the lease to run out would change nothing: it does not come back.
+static void shut_out(void *context)
+{
+    struct worker *worker = context;
+    if (worker->volume != NULL)
+        volume_fail(worker->volume, -ERROR_SHUT_OUT, "I/O was refused");
+}
+
 static void member_ended(void *context, int error)
 {
     (void)error;
@@ -343,6 +351,8 @@ static int start_volume(struct worker *worker)
     }
     worker->drained_post.function = drained_on_core;
     inode_table_set_waker(worker->volume->inodes, wake_core, worker);
+    gated_device_on_conflict(worker->gated, shut_out, worker);
+    gated_device_on_conflict(worker->recovery, shut_out, worker);
     worker->range_locks = range_locks_dlm_new(locks_of(worker), node_id);
     worker->status.locks = locks_of(worker);
     return 0;

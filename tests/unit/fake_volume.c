@@ -537,3 +537,9 @@ unsigned fake_locks_held(const struct fake_locks *locks)
         count += locks->held[i].is_used;
     return count;
 }
+
+void volume_fail(struct volume *volume, int error, const char *where)
+{
+    (void)where;
+    volume->failure = error;
+}

@@ -369,7 +369,7 @@ static int wait_until_running(struct cluster *cluster)
     return cluster->failure;
 }
 
-static int join(struct cluster *cluster)
+int cluster_join(struct cluster *cluster)
 {
     int result = corosync_config_read(cluster->corosync_config, cluster->config.log);
     if (result == 0)
@@ -390,7 +390,7 @@ static int join(struct cluster *cluster)
     return wait_until_running(cluster);
 }
 
-int cluster_join(const struct cluster_config *config, struct cluster **out)
+struct cluster *cluster_new(const struct cluster_config *config)
 {
     struct cluster *cluster = calloc(1, sizeof(*cluster));
     CHECK(cluster != NULL);
@@ -399,13 +399,7 @@ int cluster_join(const struct cluster_config *config, struct cluster **out)
     CHECK(cluster->corosync_config != NULL);
     cluster->deadline.fire = deadline_passed;
     wait_queue_init(&cluster->moved);
-    int result = join(cluster);
-    if (result != 0) {
-        cluster_abandon(cluster);
-        return result;
-    }
-    *out = cluster;
-    return 0;
+    return cluster;
 }
 
 uint32_t cluster_slot(const struct cluster *cluster)

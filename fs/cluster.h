@@ -2,6 +2,7 @@
 // This node's part in the cluster of a volume: corosync, the membership machine, the presence on
 // the LUN, the links to the peers and the lock service, wired together.
 //
+//   cluster_new     nothing yet but something to ask (cluster_status_get)
 //   cluster_join    corosync ─► (found: claim, survey) or (joiner: a slot, proof of the same LUN)
 //                   ─► first view ─► all who died before us recovered ─► returns, running
 //   views come and go; suspend and resume move the gate
@@ -39,10 +40,12 @@ struct cluster_config {
     void (*ended)(void *context, int error);
 };
 
-// Joins: 0 with the gate open, a slot, and a lock service ready for volume_start. Errors are those
-// of errors.def, each logged where it was born; nothing is left behind then. Waits, without bound
-// for quorum and for the recovery of others.
-int cluster_join(const struct cluster_config *config, struct cluster **cluster);
+// Never NULL. To be freed by cluster_leave or cluster_abandon.
+struct cluster *cluster_new(const struct cluster_config *config);
+// Joins, once: 0 with the gate open, a slot, and a lock service ready for volume_start. Errors are
+// those of errors.def, each logged where it was born; cluster_abandon is what is left to do then.
+// Waits, without bound for quorum and for the recovery of others.
+int cluster_join(struct cluster *cluster);
 
 uint32_t cluster_slot(const struct cluster *cluster);
 uint64_t cluster_incarnation(const struct cluster *cluster);
@@ -80,4 +83,5 @@ struct cluster_status {
     struct cluster_node_status nodes[FORMAT_SLOT_COUNT_MAX * 2];
     char why[CLUSTER_WHY_BYTES]; // why the cluster waits, lines; empty: it does not
 };
+// At any time after cluster_new, while it joins above all.
 void cluster_status_get(struct cluster *cluster, struct cluster_status *status);

@@ -27,10 +27,13 @@ enum { IDLE_LOCKS_MAX = 65536 };
 
 struct lock_waiter {
     TAILQ_ENTRY(lock_waiter) link;
+    TAILQ_ENTRY(lock_waiter) interruptible_link;
+    struct cluster_lock *lock;
     struct coroutine *coroutine;
     enum lock_mode mode;
     int result;
-    bool is_try;    // another node's or coroutine's hold fails it
+    bool is_try; // another node's or coroutine's hold fails it
+    bool is_interruptible;
     bool is_asleep; // else it is still on its way into the wait
     bool is_done;
 };
@@ -70,6 +73,7 @@ struct lock_table {
     struct cluster_lock *by_key;
     struct cluster_lock *by_cookie;
     TAILQ_HEAD(idle_list, cluster_lock) idle; // oldest first
+    TAILQ_HEAD(interruptible_list, lock_waiter) interruptible;
     unsigned idle_count;
     uint64_t next_cookie;
     unsigned demoting_count;
@@ -109,6 +113,7 @@ struct lock_table *lock_table_new(struct volume *volume, struct lock_service *se
     table->volume = volume;
     table->next_cookie = 1;
     TAILQ_INIT(&table->idle);
+    TAILQ_INIT(&table->interruptible);
     wait_queue_init(&table->demoted);
     service->client = &table->client;
     return table;
@@ -389,6 +394,8 @@ static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode)
 static void finish_waiter(struct cluster_lock *lock, struct lock_waiter *waiter, int result)
 {
     TAILQ_REMOVE(&lock->waiters, waiter, link);
+    if (waiter->is_interruptible)
+        TAILQ_REMOVE(&lock->table->interruptible, waiter, interruptible_link);
     lock->waiter_count--;
     waiter->result = result;
     waiter->is_done = true;
@@ -471,12 +478,19 @@ static void pump(struct cluster_lock *lock)
 
 // --- acquire, release ------------------------------------------------------------------------
 
-static int wait_for_turn(struct cluster_lock *lock, enum lock_mode mode, bool is_try)
+static int wait_for_turn(struct cluster_lock *lock, enum lock_mode mode, unsigned flags)
 {
     struct lock_waiter waiter = {
-        .coroutine = coroutine_current(scheduler_of(lock)), .mode = mode, .is_try = is_try};
+        .lock = lock,
+        .coroutine = coroutine_current(scheduler_of(lock)),
+        .mode = mode,
+        .is_try = (flags & LOCK_TRY) != 0,
+        .is_interruptible = (flags & LOCK_INTERRUPTIBLE) != 0,
+    };
     CHECK(waiter.coroutine != NULL);
     TAILQ_INSERT_TAIL(&lock->waiters, &waiter, link);
+    if (waiter.is_interruptible)
+        TAILQ_INSERT_TAIL(&lock->table->interruptible, &waiter, interruptible_link);
     lock->waiter_count++;
     pump(lock); // may serve us at once
     if (!waiter.is_done) {
@@ -501,7 +515,7 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
                         !TAILQ_EMPTY(&lock->waiters);
     if (is_try && is_busy_here)
         return -EAGAIN;
-    return wait_for_turn(lock, mode, is_try);
+    return wait_for_turn(lock, mode, flags);
 }
 
 // A request that nobody waits for any more is taken back.
@@ -521,6 +535,16 @@ bool cluster_lock_interrupt(struct cluster_lock *lock, const struct coroutine *c
         service->operations->cancel(service, lock->cookie);
     }
     return true;
+}
+
+bool lock_table_interrupt(struct lock_table *table, const struct coroutine *coroutine, int error)
+{
+    struct lock_waiter *waiter;
+    TAILQ_FOREACH (waiter, &table->interruptible, interruptible_link) {
+        if (waiter->coroutine == coroutine)
+            return cluster_lock_interrupt(waiter->lock, coroutine, error);
+    }
+    return false;
 }
 
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)

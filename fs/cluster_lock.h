@@ -29,7 +29,9 @@ struct volume;
 enum lock_mode { LOCK_SHARED, LOCK_EXCLUSIVE };
 
 enum {
-    LOCK_TRY = 1u << 0, // -EAGAIN instead of waiting for another node or coroutine
+    LOCK_TRY = 1u << 0,           // -EAGAIN instead of waiting for another node or coroutine
+    LOCK_INTERRUPTIBLE = 1u << 1, // lock_table_interrupt may end the wait: the caller has changed
+                                  // nothing yet and passes the error on
 };
 
 // The table asks `service` for rights; it becomes the service's client.
@@ -41,12 +43,14 @@ void lock_table_free(struct lock_table *table);
 struct cluster_lock *cluster_lock_get(struct lock_table *table, struct lock_name name);
 void cluster_lock_put(struct cluster_lock *lock);
 
-// Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); the volume's failure
-// when the mount has ended. Not recursive.
+// Waits for the right and holds it. 0; -EAGAIN (LOCK_TRY); the error of lock_table_interrupt
+// (LOCK_INTERRUPTIBLE); the volume's failure when the mount has ended. Not recursive.
 int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigned flags);
 // Ends the wait of a coroutine in cluster_lock_acquire with `error`; false if it does not wait
 // there.
 bool cluster_lock_interrupt(struct cluster_lock *lock, const struct coroutine *waiter, int error);
+// The same by the coroutine alone, and only if it waits with LOCK_INTERRUPTIBLE.
+bool lock_table_interrupt(struct lock_table *table, const struct coroutine *waiter, int error);
 // Ends the hold; the node keeps the right until somebody asks.
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode);
 

@@ -69,6 +69,11 @@ static void add_dead(struct cluster *cluster, struct cluster_status *status,
 
 void cluster_status_get(struct cluster *cluster, struct cluster_status *status)
 {
+    *status = (struct cluster_status){.is_running = false};
+    if (cluster->membership == NULL) {
+        text_copy(status->why, sizeof(status->why), "connecting to corosync\n");
+        return;
+    }
     const struct membership_view *view = membership_view_get(cluster->membership);
     *status = (struct cluster_status){.epoch = view->epoch, .is_running = cluster->runs};
     add_members(cluster, status, view);

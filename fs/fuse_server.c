@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fs/base/check.h"
+#include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/fuse_mount.h"
 #include "fs/fuse_server_request.h"
@@ -111,6 +112,8 @@ static void lane_failed(void *context, int error)
     struct fuse_server *server = context;
     log_error(server->volume->log, 0, "%s: a data transfer failed: %s",
               server->volume->device->name, strerror(-error));
+    if (error == -EBADE && !atomic_exchange(&server->is_shut_out, true))
+        environment_event_post(server->volume->environment, &server->shut_out_post);
 }
 
 // --- posted to the core ----------------------------------------------------------------------
@@ -128,6 +131,13 @@ static void on_live(struct environment_post *post)
     server->config.live(server->config.context);
 }
 
+static void on_shut_out(struct environment_post *post)
+{
+    struct fuse_server *server =
+        (struct fuse_server *)((char *)post - offsetof(struct fuse_server, shut_out_post));
+    volume_fail(server->volume, -ERROR_SHUT_OUT, "a lane's I/O was refused");
+}
+
 static void wind_down(void *argument)
 {
     struct fuse_server *server = argument;
@@ -141,6 +151,7 @@ static void wind_down(void *argument)
     while ((handle = LIST_FIRST(&server->handles)) != NULL)
         fuse_handle_release(server, handle);
     environment_timer_disarm(server->volume->environment, &server->gate_timer);
+    environment_timer_disarm(server->volume->environment, &server->patrol_timer);
     server->config.ended(server->config.context);
 }
 
@@ -193,7 +204,9 @@ static void server_init(struct fuse_server *server, const struct fuse_server_con
     server->drain_post.function = on_drain;
     server->live_post.function = on_live;
     server->ended_post.function = on_ended;
+    server->shut_out_post.function = on_shut_out;
     server->gate_timer.fire = fuse_request_gate_timer;
+    server->patrol_timer.fire = fuse_request_patrol_timer;
     LIST_INIT(&server->alive);
     LIST_INIT(&server->handles);
     wait_queue_init(&server->gate_waiters);

@@ -81,18 +81,20 @@ static int reply_xattr(struct fuse_request *request)
     return fuse_reply_request_buffer(request);
 }
 
-static const struct fuse_request_type get_attributes_type = {"getattr", run_get_attributes,
-                                                             fuse_reply_request_attributes, false};
-static const struct fuse_request_type set_attributes_type = {"setattr", run_set_attributes,
-                                                             fuse_reply_request_attributes, false};
-static const struct fuse_request_type statfs_type = {"statfs", run_statfs, reply_statfs, false};
+static const struct fuse_request_type get_attributes_type = {
+    "getattr", run_get_attributes, fuse_reply_request_attributes, false, NULL};
+static const struct fuse_request_type set_attributes_type = {
+    "setattr", run_set_attributes, fuse_reply_request_attributes, false, NULL};
+static const struct fuse_request_type statfs_type = {"statfs", run_statfs, reply_statfs, false,
+                                                     NULL};
 static const struct fuse_request_type get_xattr_type = {"getxattr", run_get_xattr, reply_xattr,
-                                                        false};
+                                                        false, NULL};
 static const struct fuse_request_type list_xattr_type = {"listxattr", run_list_xattr, reply_xattr,
-                                                         false};
-static const struct fuse_request_type set_xattr_type = {"setxattr", run_set_xattr, NULL, false};
+                                                         false, NULL};
+static const struct fuse_request_type set_xattr_type = {"setxattr", run_set_xattr, NULL, false,
+                                                        NULL};
 static const struct fuse_request_type remove_xattr_type = {"removexattr", run_remove_xattr, NULL,
-                                                           false};
+                                                           false, NULL};
 
 // --- handlers: on a lane's thread ------------------------------------------------------------
 

@@ -78,8 +78,8 @@ static int run_sync(struct fuse_request *request)
 }
 
 static const struct fuse_request_type read_type = {"readdir", run_read, fuse_reply_request_buffer,
-                                                   false};
-static const struct fuse_request_type sync_type = {"fsyncdir", run_sync, NULL, false};
+                                                   false, NULL};
+static const struct fuse_request_type sync_type = {"fsyncdir", run_sync, NULL, false, NULL};
 
 static void handle_opendir(fuse_req_t fuse, fuse_ino_t node, struct fuse_file_info *info)
 {

@@ -70,7 +70,8 @@ int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle)
 // --- open, create, release -------------------------------------------------------------------
 
 // As a write does, a truncation by somebody who may not set these bits drops them; the kernel
-// leaves that to us where truncation is part of open, and for direct writes.
+// leaves that to us where truncation is part of open, and for direct writes. Before the data is
+// touched: a crash must not leave it changed with the bits set.
 static int drop_set_id_bits(struct fuse_request *request)
 {
     struct attributes now;
@@ -97,13 +98,13 @@ static int check_opened(struct fuse_request *request, struct open_file *file)
     int result =
         operation_get_attributes(request->server->volume, fuse_request_inode(request), now);
     result = fuse_node_check(request->server, request->node, result, now);
+    if (result == 0 && (request->in.make.flags & O_TRUNC) != 0)
+        result = drop_set_id_bits(request);
     if (result == 0 && (request->in.make.flags & O_TRUNC) != 0) {
         struct attributes empty = {.stat = {.st_size = 0}};
         result = operation_set_attributes(request->server->volume, fuse_request_inode(request),
                                           &empty, SET_SIZE | SET_MTIME_NOW, &empty);
     }
-    if (result == 0 && (request->in.make.flags & O_TRUNC) != 0)
-        result = drop_set_id_bits(request);
     if (result != 0)
         operation_release(request->server->volume, file);
     return result;
@@ -136,11 +137,17 @@ static int run_create(struct fuse_request *request)
     return 0;
 }
 
-// The opener was killed meanwhile and the kernel will not send a RELEASE.
+// The kernel has not heard of the handle and will not send a RELEASE.
+static void undo_open(struct fuse_request *request)
+{
+    fuse_handle_release(request->server, request->handle);
+}
+
+// The opener was killed meanwhile.
 static int release_unwanted(struct fuse_request *request, int reply_result)
 {
     if (reply_result == -ENOENT)
-        fuse_handle_release(request->server, request->handle);
+        undo_open(request);
     return reply_result;
 }
 
@@ -220,16 +227,17 @@ static int run_write(struct fuse_request *request)
     struct open_file *file = request->handle->file;
     atomic_fetch_add_explicit(&server->core_writes, 1, memory_order_relaxed);
     open_file_set_flags(file, request->in.data.flags);
+    int result = drop_set_id_bits(request);
+    if (result != 0)
+        return result;
     ssize_t written = operation_write(server->volume, file, request->in.data.offset,
                                       request->buffer, request->in.data.length);
     if (written < 0)
         return (int)written;
     request->out.bytes = (size_t)written;
-    int result = drop_set_id_bits(request);
-    if (result == 0 && (request->in.data.flags & O_DSYNC) != 0)
-        result =
-            operation_sync_file(server->volume, file, (request->in.data.flags & O_SYNC) != O_SYNC);
-    return result;
+    if ((request->in.data.flags & O_DSYNC) == 0)
+        return 0;
+    return operation_sync_file(server->volume, file, (request->in.data.flags & O_SYNC) != O_SYNC);
 }
 
 static int run_sync(struct fuse_request *request)
@@ -240,10 +248,12 @@ static int run_sync(struct fuse_request *request)
 
 static int run_allocate(struct fuse_request *request)
 {
-    int result =
-        operation_allocate(request->server->volume, request->handle->file, request->in.range.mode,
-                           request->in.range.offset, request->in.range.length);
-    return result != 0 ? result : drop_set_id_bits(request);
+    int result = drop_set_id_bits(request);
+    if (result != 0)
+        return result;
+    return operation_allocate(request->server->volume, request->handle->file,
+                              request->in.range.mode, request->in.range.offset,
+                              request->in.range.length);
 }
 
 static int run_seek(struct fuse_request *request)
@@ -258,16 +268,18 @@ static int reply_seek(struct fuse_request *request)
     return fuse_reply_lseek(request->fuse, request->out.offset);
 }
 
-static const struct fuse_request_type open_type = {"open", run_open, reply_open, false};
-static const struct fuse_request_type create_type = {"create", run_create, reply_create, false};
-static const struct fuse_request_type release_type = {"release", run_release, NULL, true};
+static const struct fuse_request_type open_type = {"open", run_open, reply_open, false, undo_open};
+static const struct fuse_request_type create_type = {"create", run_create, reply_create, false,
+                                                     undo_open};
+static const struct fuse_request_type release_type = {"release", run_release, NULL, true, NULL};
 static const struct fuse_request_type read_type = {"read", run_read, fuse_reply_request_buffer,
-                                                   false};
+                                                   false, NULL};
 static const struct fuse_request_type write_type = {"write", run_write, fuse_reply_request_count,
-                                                    false};
-static const struct fuse_request_type sync_type = {"fsync", run_sync, NULL, false};
-static const struct fuse_request_type allocate_type = {"fallocate", run_allocate, NULL, false};
-static const struct fuse_request_type seek_type = {"lseek", run_seek, reply_seek, false};
+                                                    false, NULL};
+static const struct fuse_request_type sync_type = {"fsync", run_sync, NULL, false, NULL};
+static const struct fuse_request_type allocate_type = {"fallocate", run_allocate, NULL, false,
+                                                       NULL};
+static const struct fuse_request_type seek_type = {"lseek", run_seek, reply_seek, false, NULL};
 
 // --- handlers: on a lane's thread ------------------------------------------------------------
 

@@ -38,6 +38,7 @@ struct lock_waiter {
     struct environment_timer patience;
     _Atomic bool interrupt_is_posted; // the post is in flight: the waiter must live
     bool is_wanted;                   // its request's coroutine still looks at it
+    bool is_question;                 // F_GETLK: an answer holds nothing
     bool is_done, is_cancelled, gave_up;
     int result;
 };
@@ -94,7 +95,7 @@ static void on_done(struct range_lock_request *request, int result)
     struct range_locks *locks = waiter->server->config.range_locks;
     waiter->is_done = true;
     if (waiter->gave_up) {
-        if (result == 0)
+        if (result == 0 && !waiter->is_question)
             locks->operations->unlock(locks, &request->lock);
         waiter_free_if_over(waiter);
         return;
@@ -115,15 +116,20 @@ static void give_up(struct environment_timer *timer)
     wake(waiter);
 }
 
+static void arm_patience(struct lock_waiter *waiter)
+{
+    struct environment *environment = waiter->server->volume->environment;
+    environment_timer_arm(environment, &waiter->patience,
+                          environment_boot_ns(environment) + cancel_patience_ns);
+}
+
 static void cancel(struct lock_waiter *waiter)
 {
     struct range_locks *locks = waiter->server->config.range_locks;
-    struct environment *environment = waiter->server->volume->environment;
     if (waiter->is_done || waiter->is_cancelled)
         return;
     waiter->is_cancelled = true;
-    environment_timer_arm(environment, &waiter->patience,
-                          environment_boot_ns(environment) + cancel_patience_ns);
+    arm_patience(waiter);
     locks->operations->cancel(locks, &waiter->request);
 }
 
@@ -222,12 +228,15 @@ static int ask_for_lock(struct fuse_request *request)
 
 // An unlock has no answer of its own. A question to the same master travels behind it, so once that
 // is answered no node can be refused any more for what was dropped here: who is told, by whatever
-// way, that this process has unlocked finds it so.
+// way, that this process has unlocked finds it so. A master under recovery knows nothing to refuse
+// by, and a process that is being killed comes here with every file it had: bounded.
 static void wait_until_dropped(struct fuse_request *request)
 {
     struct range_locks *locks = request->server->config.range_locks;
     struct lock_waiter *waiter = waiter_new(request);
     waiter->request.waits = false;
+    waiter->is_question = true;
+    arm_patience(waiter);
     locks->operations->test(locks, &waiter->request);
     wait_for_answer(waiter);
     waiter_forget(waiter);
@@ -255,6 +264,7 @@ static int run_test_lock(struct fuse_request *request)
 {
     struct range_locks *locks = request->server->config.range_locks;
     struct lock_waiter *waiter = waiter_new(request);
+    waiter->is_question = true;
     locks->operations->test(locks, &waiter->request);
     int result = wait_for_answer(waiter);
     request->out.conflict = waiter->request.conflict;
@@ -289,10 +299,10 @@ static int run_flush(struct fuse_request *request)
     return 0;
 }
 
-static const struct fuse_request_type set_lock_type = {"setlk", run_set_lock, NULL, false};
+static const struct fuse_request_type set_lock_type = {"setlk", run_set_lock, NULL, false, NULL};
 static const struct fuse_request_type test_lock_type = {"getlk", run_test_lock, reply_test_lock,
-                                                        false};
-static const struct fuse_request_type flush_type = {"flush", run_flush, NULL, true};
+                                                        false, NULL};
+static const struct fuse_request_type flush_type = {"flush", run_flush, NULL, true, NULL};
 
 // --- handlers: on a lane's thread ------------------------------------------------------------
 

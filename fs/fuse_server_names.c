@@ -70,21 +70,21 @@ static int reply_read_link(struct fuse_request *request)
 }
 
 static const struct fuse_request_type lookup_type = {"lookup", run_lookup, fuse_reply_request_entry,
-                                                     false};
+                                                     false, NULL};
 static const struct fuse_request_type make_node_type = {"mknod", run_make_node,
-                                                        fuse_reply_request_entry, false};
+                                                        fuse_reply_request_entry, false, NULL};
 static const struct fuse_request_type make_directory_type = {"mkdir", run_make_directory,
-                                                             fuse_reply_request_entry, false};
+                                                             fuse_reply_request_entry, false, NULL};
 static const struct fuse_request_type symlink_type = {"symlink", run_symlink,
-                                                      fuse_reply_request_entry, false};
+                                                      fuse_reply_request_entry, false, NULL};
 static const struct fuse_request_type link_type = {"link", run_link, fuse_reply_request_entry,
-                                                   false};
-static const struct fuse_request_type unlink_type = {"unlink", run_unlink, NULL, false};
+                                                   false, NULL};
+static const struct fuse_request_type unlink_type = {"unlink", run_unlink, NULL, false, NULL};
 static const struct fuse_request_type remove_directory_type = {"rmdir", run_remove_directory, NULL,
-                                                               false};
-static const struct fuse_request_type rename_type = {"rename", run_rename, NULL, false};
+                                                               false, NULL};
+static const struct fuse_request_type rename_type = {"rename", run_rename, NULL, false, NULL};
 static const struct fuse_request_type read_link_type = {"readlink", run_read_link, reply_read_link,
-                                                        false};
+                                                        false, NULL};
 
 // --- handlers: on a lane's thread ------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 #include "fs/fuse_server_request.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,8 @@ enum {
 
 // How often waiters at the gate look again: the lease can be renewed without anybody telling us.
 static const uint64_t gate_poll_ns = 20000000;
+
+static const uint64_t patrol_period_ns = 200000000;
 
 // --- node ids --------------------------------------------------------------------------------
 
@@ -127,8 +131,9 @@ void fuse_request_wake_gate(struct fuse_server *server)
     wait_queue_wake_all(server->volume->scheduler, &server->gate_waiters);
 }
 
-static void wait_at_gate(struct fuse_server *server)
+static void wait_at_gate(struct fuse_request *request)
 {
+    struct fuse_server *server = request->server;
     struct environment *environment = server->volume->environment;
     if (!server->gate_timer_is_armed) {
         server->gate_timer_is_armed = true;
@@ -136,13 +141,16 @@ static void wait_at_gate(struct fuse_server *server)
                               environment_boot_ns(environment) + gate_poll_ns);
     }
     atomic_fetch_add_explicit(&server->at_gate_count, 1, memory_order_relaxed);
+    request->is_at_gate = true;
     wait_queue_wait(server->volume->scheduler, &server->gate_waiters);
+    request->is_at_gate = false;
     atomic_fetch_sub_explicit(&server->at_gate_count, 1, memory_order_relaxed);
 }
 
 // Returns when this node may touch the LUN and answer (0), or never will again (an error).
-static int pass_gate(struct fuse_server *server)
+static int pass_gate(struct fuse_request *request)
 {
+    struct fuse_server *server = request->server;
     struct volume *volume = server->volume;
     for (;;) {
         if (volume_check(volume) != 0)
@@ -153,7 +161,9 @@ static int pass_gate(struct fuse_server *server)
             return 0;
         if (server->is_stopping)
             return -ENOTCONN;
-        wait_at_gate(server);
+        if (request->is_killed)
+            return -EINTR;
+        wait_at_gate(request);
     }
 }
 
@@ -193,16 +203,100 @@ static void request_body(void *argument)
 {
     struct fuse_request *request = argument;
     const struct fuse_request_type *type = request->type;
-    int result = type->is_cleanup ? 0 : pass_gate(request->server);
+    bool is_undone = false;
+    int result = type->is_cleanup ? 0 : pass_gate(request);
     if (result == 0) {
         result = run_request(request);
-        int gate = type->is_cleanup ? 0 : pass_gate(request->server);
+        int gate = type->is_cleanup ? 0 : pass_gate(request);
+        is_undone = result == 0 && gate != 0 && type->undo != NULL;
         if (gate != 0)
             result = gate;
     }
     answer(request, result);
+    if (is_undone)
+        type->undo(request);
     request_free(request);
 }
+
+// --- requests of processes that were killed --------------------------------------------------
+//
+// A process that waits for an answer cannot die before it comes. The kernel says once that a signal
+// interrupted the wait (INTERRUPT), and not which: a mere SIGALRM must not make stat(2) fail, so
+// only death counts, which may come later. So requests that were here a patrol ago and were
+// interrupted are looked after until they end.
+//
+//   0.0   open(2) ─► gate shut, or a lock whose holder is being fenced
+//   1.0   SIGKILL ─► INTERRUPT ─► libfuse notes it
+//   1.2   patrol: interrupted, and the thread has a SIGKILL pending: the wait ends with EINTR
+//
+// An operation that has begun to change something is waited out: whoever sees the process dead must
+// not see its work done later.
+
+// A fatal signal makes the kernel queue a SIGKILL for each thread. The thread is as /proc of this
+// process namespace knows it; one of another namespace cannot be judged, and waits.
+static bool is_dying(pid_t thread)
+{
+    char path[32], line[128];
+    unsigned long long pending = 0;
+    if (thread == 0)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+    FILE *status = fopen(path, "re");
+    if (status == NULL)
+        return errno == ENOENT;
+    while (fgets(line, sizeof(line), status) != NULL) {
+        if (sscanf(line, "SigPnd: %llx", &pending) == 1)
+            break;
+    }
+    fclose(status);
+    return (pending >> (SIGKILL - 1) & 1) != 0;
+}
+
+static void end_wait(struct fuse_request *request)
+{
+    struct volume *volume = request->server->volume;
+    if (request->is_at_gate)
+        wait_queue_wake_this(volume->scheduler, &request->server->gate_waiters, request->coroutine);
+    else
+        operation_interrupt(volume, request->coroutine);
+}
+
+static void look_after(struct fuse_request *request)
+{
+    if (!request->was_patrolled) {
+        request->was_patrolled = true;
+        return;
+    }
+    if (request->type->is_cleanup || !fuse_req_interrupted(request->fuse))
+        return;
+    request->is_killed = request->is_killed || is_dying(fuse_req_ctx(request->fuse)->pid);
+    if (request->is_killed)
+        end_wait(request);
+}
+
+static void arm_patrol(struct fuse_server *server)
+{
+    struct environment *environment = server->volume->environment;
+    if (server->patrol_is_armed)
+        return;
+    server->patrol_is_armed = true;
+    environment_timer_arm(environment, &server->patrol_timer,
+                          environment_boot_ns(environment) + patrol_period_ns);
+}
+
+void fuse_request_patrol_timer(struct environment_timer *timer)
+{
+    struct fuse_server *server =
+        (struct fuse_server *)((char *)timer - offsetof(struct fuse_server, patrol_timer));
+    struct fuse_request *request;
+    server->patrol_is_armed = false;
+    LIST_FOREACH (request, &server->alive, alive)
+        look_after(request);
+    if (!LIST_EMPTY(&server->alive))
+        arm_patrol(server);
+}
+
+// --- taking over -----------------------------------------------------------------------------
 
 static struct fuse_request *take_in_order(struct fuse_server *server)
 {
@@ -228,8 +322,11 @@ void fuse_request_drain(struct fuse_server *server)
         LIST_INSERT_HEAD(&server->alive, request, alive);
         atomic_fetch_add_explicit(&server->alive_count, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&server->core_requests, 1, memory_order_relaxed);
-        coroutine_start(server->volume->scheduler, request->type->name, request_body, request);
+        request->coroutine =
+            coroutine_start(server->volume->scheduler, request->type->name, request_body, request);
     }
+    if (!LIST_EMPTY(&server->alive))
+        arm_patrol(server);
 }
 
 // --- answers shared by several kinds ---------------------------------------------------------

@@ -49,6 +49,8 @@ struct fuse_request_type {
     int (*reply)(struct fuse_request *request);
     // Gives something back: done also when the mount has ended, and it does not wait at the gate.
     bool is_cleanup;
+    // Gives back what `run` took, when the answer is an error after all. NULL: nothing.
+    void (*undo)(struct fuse_request *request);
 };
 
 struct fuse_request {
@@ -56,6 +58,10 @@ struct fuse_request {
     LIST_ENTRY(fuse_request) alive;
     struct fuse_server *server;
     fuse_req_t fuse;
+    struct coroutine *coroutine; // that serves it
+    bool is_at_gate;
+    bool was_patrolled; // it has been here for a while
+    bool is_killed;     // nobody waits for the answer any more
     const struct fuse_request_type *type;
     fuse_ino_t node; // of the file or the parent directory
     struct fuse_handle *handle;
@@ -132,6 +138,8 @@ struct fuse_server {
     struct environment_post drain_post;       // wakes the core for `forwarded`
     struct environment_post live_post;
     struct environment_post ended_post;
+    struct environment_post shut_out_post; // a lane met a reservation conflict
+    _Atomic bool is_shut_out;
 
     // The core's alone:
     LIST_HEAD(, fuse_request) alive;
@@ -140,6 +148,8 @@ struct fuse_server {
     struct wait_queue gate_waiters;
     struct environment_timer gate_timer;
     bool gate_timer_is_armed;
+    struct environment_timer patrol_timer; // looks for requests of killed processes
+    bool patrol_is_armed;
     struct wait_queue idle_waiters; // the end, for the last request
     bool is_stopping;
     struct lock_waiters *lock_waiters;
@@ -177,8 +187,9 @@ void fuse_request_forward(struct fuse_request *request);
 
 // Core thread: takes what was forwarded and starts a coroutine for each.
 void fuse_request_drain(struct fuse_server *server);
-// Core thread: the gate timer's function.
+// Core thread: the timers' functions.
 void fuse_request_gate_timer(struct environment_timer *timer);
+void fuse_request_patrol_timer(struct environment_timer *timer);
 // Core thread: lets the waiters at the gate look again.
 void fuse_request_wake_gate(struct fuse_server *server);
 

@@ -24,6 +24,8 @@ struct gated_device {
     struct block_request **waiting_last;
     struct gated_request *free_requests;
     unsigned in_flight;
+    void (*shut_out)(void *context); // NULL: nobody wants to know
+    void *context;
 };
 
 static void completed(struct block_request *inner, int result)
@@ -34,6 +36,8 @@ static void completed(struct block_request *inner, int result)
     device->in_flight--;
     request->next = device->free_requests;
     device->free_requests = request;
+    if (result == -EBADE && device->shut_out != NULL)
+        device->shut_out(device->context);
     outer->complete(outer, result);
 }
 
@@ -104,6 +108,14 @@ void gated_device_gate_moved(struct block_device *block_device)
         else
             pass_on(device, request);
     }
+}
+
+void gated_device_on_conflict(struct block_device *block_device, void (*shut_out)(void *context),
+                              void *context)
+{
+    struct gated_device *device = (struct gated_device *)block_device;
+    device->shut_out = shut_out;
+    device->context = context;
 }
 
 unsigned gated_device_in_flight(const struct block_device *device)

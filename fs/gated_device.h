@@ -19,5 +19,9 @@ struct block_device *gated_device_new(struct block_device *inner, struct gate *g
 // The gate may have moved: submits what waits if it is open, refuses it with -EIO if it has ended.
 // Core thread; to be called after each resume, end, and lease that came back into time.
 void gated_device_gate_moved(struct block_device *device);
+// The storage answered one of the requests with a reservation conflict (EBADE): somebody has fenced
+// this node there. `shut_out` is called on the core's thread, before the request completes.
+void gated_device_on_conflict(struct block_device *device, void (*shut_out)(void *context),
+                              void *context);
 // Requests handed to the inner device and not completed yet.
 unsigned gated_device_in_flight(const struct block_device *device);

@@ -47,7 +47,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_i
                        fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
                        fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c \
                        fs/operation_allocate.c fs/operation_attributes.c fs/operation_create.c \
-                       fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
+                       fs/operation_interrupt.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
                        fs/operation_orphans.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
                        fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \

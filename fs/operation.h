@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+struct coroutine;
 struct volume;
 struct open_file; // a handle: one per open(2)
 
@@ -126,6 +127,9 @@ int operation_statfs(struct volume *volume, struct statvfs *out);
 // back, and their space may be what was missing. True when there were some and it is free now: try
 // again.
 bool operation_reclaim(struct volume *volume);
+// Ends an operation that `coroutine` is in with -EINTR, if it waits for its first locks and has
+// changed nothing yet: true if so. May be tried again.
+bool operation_interrupt(struct volume *volume, const struct coroutine *coroutine);
 
 // Finishes what `slot`'s orphan list holds (after a recovery or at mount): frees unlinked inodes
 // that no node has open, completes truncates.

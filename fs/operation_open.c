@@ -66,7 +66,7 @@ static int open_first(struct volume *volume, uint64_t number, struct open_inode 
     if (result != 0)
         return result;
     struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_open(number));
-    result = cluster_lock_acquire(lock, LOCK_SHARED, 0);
+    result = cluster_lock_acquire(lock, LOCK_SHARED, LOCK_INTERRUPTIBLE);
     if (result == 0) {
         result = open_held(volume, number, lock, open, &keeps);
         if (!keeps)

@@ -109,7 +109,7 @@ static bool moves_directory(const struct renaming *r)
 static int take_rename_lock(struct renaming *r)
 {
     struct cluster_lock *lock = cluster_lock_get(r->volume->locks, lock_name_rename());
-    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0);
+    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, LOCK_INTERRUPTIBLE);
     if (result == 0)
         r->rename_lock = lock;
     else

@@ -18,6 +18,9 @@
 
 enum { SOLO_NODE_ID = 1 };
 
+// How far a join is, for who asks why it takes so long.
+enum solo_step { SOLO_CLAIMING, SOLO_JOINING, SOLO_FENCING, SOLO_REPLAYING, SOLO_RUNNING };
+
 struct solo {
     struct solo_config config;
     struct presence *presence;
@@ -25,6 +28,7 @@ struct solo {
     struct claim claim;
     struct slot_survey survey;
     struct environment_timer tick;
+    enum solo_step step;
     uint64_t incarnation;
     uint32_t slot;
     bool is_beating; // a claim beat is under way
@@ -204,7 +208,9 @@ static int recover_all(struct solo *solo)
         return 0;
     log_notice(solo->config.log, "%zu nodes did not leave cleanly: waiting for their leases",
                count);
+    solo->step = SOLO_FENCING;
     int result = wait_until_fenced(solo, victims, count);
+    solo->step = SOLO_REPLAYING;
     if (result == 0)
         result = recovery_replay_and_free(solo->config.volume, heartbeat, victims, count);
     return result;
@@ -235,12 +241,14 @@ static void open_gate(struct solo *solo)
     gated_device_gate_moved(solo->config.volume->recovery_device);
 }
 
-static int join(struct solo *solo)
+int solo_join(struct solo *solo)
 {
     struct environment *environment = solo->config.environment;
+    solo->step = SOLO_CLAIMING;
     int result = take_claim(solo);
     if (result != 0)
         return result;
+    solo->step = SOLO_JOINING;
     environment_timer_arm(environment, &solo->tick,
                           environment_boot_ns(environment) + solo->config.lease.beat_ns);
     result = take_slot(solo);
@@ -252,6 +260,7 @@ static int join(struct solo *solo)
         return result;
     heartbeat_set_state(presence_heartbeat(solo->presence), HEARTBEAT_RUNNING);
     solo->locks = locks_of_one(solo->config.volume, solo->incarnation);
+    solo->step = SOLO_RUNNING;
     return 0;
 }
 
@@ -266,20 +275,38 @@ static void solo_free(struct solo *solo)
     free(solo);
 }
 
-int solo_join(const struct solo_config *config, struct solo **out)
+struct solo *solo_new(const struct solo_config *config)
 {
     struct solo *solo = calloc(1, sizeof(*solo));
     CHECK(solo != NULL);
     solo->config = *config;
     solo->tick.fire = tick;
     wait_queue_init(&solo->moved);
-    int result = join(solo);
-    if (result != 0) {
-        solo_abandon(solo);
-        return result;
+    return solo;
+}
+
+static void waits_to_text(const struct solo *solo, struct text *text)
+{
+    for (uint32_t slot = 0; slot < solo->survey.slot_count; slot++) {
+        const struct heartbeat_content *found = &solo->survey.slots[slot].heartbeat;
+        struct heartbeat_slot_info info;
+        if (!solo->survey.slots[slot].is_in_use)
+            continue;
+        heartbeat_slot_get(presence_heartbeat(solo->presence), slot, &info);
+        if (info.fence_verdict != LEASE_FENCE_DONE)
+            text_add(text, "fencing %s (slot %u) by lease, %llu s left\n", found->node_name, slot,
+                     (unsigned long long)((info.fence_left_ns + 999999999u) / 1000000000u));
     }
-    *out = solo;
-    return 0;
+}
+
+void solo_status_to_text(const struct solo *solo, struct text *text)
+{
+    if (solo->step == SOLO_CLAIMING)
+        text_add(text, "taking the volume\n");
+    else if (solo->step == SOLO_FENCING)
+        waits_to_text(solo, text);
+    else if (solo->step == SOLO_REPLAYING)
+        text_add(text, "replaying the journals of who did not leave cleanly\n");
 }
 
 uint32_t solo_slot(const struct solo *solo)

@@ -14,6 +14,7 @@
 
 struct dlm_service;
 struct solo;
+struct text;
 
 struct solo_config {
     struct environment *environment; // a real one
@@ -28,8 +29,13 @@ struct solo_config {
     void (*ended)(void *context, int error); // the volume has failed by then
 };
 
-// 0 with the gate open; else the error, logged where it was born. Waits.
-int solo_join(const struct solo_config *config, struct solo **solo);
+// Never NULL. To be freed by solo_leave or solo_abandon.
+struct solo *solo_new(const struct solo_config *config);
+// Once: 0 with the gate open; else the error, logged where it was born, and solo_abandon is what is
+// left to do. Waits.
+int solo_join(struct solo *solo);
+// What it waits for, one line each; nothing when it does not. At any time.
+void solo_status_to_text(const struct solo *solo, struct text *text);
 uint32_t solo_slot(const struct solo *solo);
 uint64_t solo_incarnation(const struct solo *solo);
 struct dlm_service *solo_locks(struct solo *solo);

@@ -19,6 +19,7 @@
 #include "fs/log_daemon.h"
 #include "fs/mount_options.h"
 #include "fs/operation.h"
+#include "fs/solo.h"
 #include "fs/status_volume.h"
 #include "fs/volume.h"
 
@@ -141,8 +142,13 @@ static struct json_object *lines_of(const char *text)
 }
 
 // A local mount is a cluster of one.
-static void add_this_node(struct status_source *source, struct json_object *nodes)
+static void add_this_node(struct status_source *source, struct json_object *nodes,
+                          struct cluster_status *status)
 {
+    struct text why;
+    text_init(&why, status->why, sizeof(status->why));
+    if (source->solo != NULL)
+        solo_status_to_text(source->solo, &why);
     struct cluster_node_status self = {
         .slot = source->volume->slot,
         .incarnation = source->volume->incarnation,
@@ -163,7 +169,7 @@ static int handle_nodes(struct status_source *source, struct json_object *argume
     if (source->cluster != NULL)
         cluster_status_get(source->cluster, &status);
     else
-        add_this_node(source, nodes);
+        add_this_node(source, nodes, &status);
     for (uint32_t i = 0; i < status.node_count; i++)
         add_node(nodes, &status.nodes[i]);
     status_add_number(result, "epoch", status.epoch);
@@ -384,22 +390,29 @@ static int handle_fence_confirm(struct status_source *source, struct json_object
 static const struct {
     const char *verb;
     handler *handle;
+    bool needs_volume; // started: asks the file system itself
 } verbs[] = {
-    {"info", handle_info},
-    {"nodes", handle_nodes},
-    {"locks", handle_locks},
-    {"df", handle_df},
-    {"stat", handle_stat},
-    {"fence", handle_fence},
-    {"fence-confirm", handle_fence_confirm},
+    {"info", handle_info, false},
+    {"nodes", handle_nodes, false},
+    {"locks", handle_locks, false},
+    {"df", handle_df, true},
+    {"stat", handle_stat, true},
+    {"fence", handle_fence, false},
+    {"fence-confirm", handle_fence_confirm, false},
 };
 
 int status_handle(void *context, const char *verb, struct json_object *arguments,
                   struct json_object *result, const char **why)
 {
+    struct status_source *source = context;
     for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        if (strcmp(verb, verbs[i].verb) == 0)
-            return verbs[i].handle(context, arguments, result, why);
+        if (strcmp(verb, verbs[i].verb) != 0)
+            continue;
+        if (verbs[i].needs_volume && source->locks == NULL) {
+            *why = "the mount is not live yet: `lunfs nodes` says what it waits for";
+            return -EAGAIN;
+        }
+        return verbs[i].handle(source, arguments, result, why);
     }
     *why = "unknown verb";
     return -ENOSYS;

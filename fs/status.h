@@ -12,6 +12,7 @@ struct fuse_server;
 struct json_object;
 struct log_daemon;
 struct mount_options;
+struct solo;
 struct volume;
 
 // All outlive the control server; a pointer may be NULL where said, and be set later.
@@ -21,7 +22,8 @@ struct status_source {
     const struct mount_options *options;
     struct log_daemon *log;
     struct fuse_server *fuse;  // NULL until mounted
-    struct cluster *cluster;   // NULL: a local mount, or not joined yet
+    struct cluster *cluster;   // NULL: a local mount; joining, perhaps
+    struct solo *solo;         // NULL: not a local mount; joining, perhaps
     struct dlm_service *locks; // NULL until there is one
 };
 

@@ -182,6 +182,14 @@ static void volume_failed(void *context, int error)
     worker_moved(worker);
 }
 
+// Waiting for the lease to run out would change nothing: it does not come back.
+static void shut_out(void *context)
+{
+    struct worker *worker = context;
+    if (worker->volume != NULL)
+        volume_fail(worker->volume, -ERROR_SHUT_OUT, "I/O was refused");
+}
+
 static void member_ended(void *context, int error)
 {
     (void)error;
@@ -238,7 +246,9 @@ static int join_cluster(struct worker *worker)
         .context = worker,
         .ended = member_ended,
     };
-    return cluster_join(&config, &worker->cluster);
+    worker->cluster = cluster_new(&config);
+    worker->status.cluster = worker->cluster; // whoever waits may ask what for
+    return cluster_join(worker->cluster);
 }
 
 static int join_solo(struct worker *worker)
@@ -255,7 +265,9 @@ static int join_solo(struct worker *worker)
         .context = worker,
         .ended = member_ended,
     };
-    return solo_join(&config, &worker->solo);
+    worker->solo = solo_new(&config);
+    worker->status.solo = worker->solo;
+    return solo_join(worker->solo);
 }
 
 // Looks at what is there, however old it gets: no slot, no lease, nothing is written.
@@ -275,6 +287,19 @@ static int join(struct worker *worker)
     if (worker->context->options->is_local)
         return join_solo(worker);
     return join_cluster(worker);
+}
+
+// What was begun is given back before anybody is told that it failed.
+static void abandon_join(struct worker *worker)
+{
+    struct cluster *cluster = worker->cluster;
+    struct solo *solo = worker->solo;
+    worker->status.cluster = worker->cluster = NULL;
+    worker->status.solo = worker->solo = NULL;
+    if (cluster != NULL)
+        cluster_abandon(cluster);
+    if (solo != NULL)
+        solo_abandon(solo);
 }
 
 static struct dlm_service *locks_of(struct worker *worker)
@@ -326,6 +351,8 @@ static int start_volume(struct worker *worker)
     }
     worker->drained_post.function = drained_on_core;
     inode_table_set_waker(worker->volume->inodes, wake_core, worker);
+    gated_device_on_conflict(worker->gated, shut_out, worker);
+    gated_device_on_conflict(worker->recovery, shut_out, worker);
     worker->range_locks = range_locks_dlm_new(locks_of(worker), node_id);
     worker->status.locks = locks_of(worker);
     return 0;
@@ -470,10 +497,10 @@ static void leave(struct worker *worker)
         solo_abandon(worker->solo);
     if (worker->alone != NULL)
         dlm_service_free(worker->alone);
-    if (is_clean && result == 0)
-        log_notice(&worker->log.log, "left cleanly");
-    else
+    if (!is_clean || result != 0)
         worker->exit_code = MOUNT_EXIT_FAILURE;
+    else if (worker->is_live)
+        log_notice(&worker->log.log, "left cleanly");
 }
 
 static void report_failure(struct worker *worker, int result)
@@ -494,8 +521,9 @@ static void live(void *argument)
         start_control(worker);
         result = join(worker);
     }
-    worker->status.cluster = worker->cluster;
-    if (result == 0)
+    if (result != 0)
+        abandon_join(worker);
+    else
         result = start(worker);
     if (result == 0)
         wait_for_fuse(worker);

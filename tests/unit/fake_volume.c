@@ -116,13 +116,25 @@ int operation_lookup(struct volume *volume, uint64_t parent, const char *name,
 {
     struct fake_volume *fake = fake_of(volume);
     (void)parent;
-    while (fake->is_stalled && strcmp(name, "stall") == 0)
+    while (fake->is_stalled && fake->interrupted == NULL && strcmp(name, "stall") == 0)
         wait_queue_wait(volume->scheduler, &fake->stall_waiters);
+    if (fake->interrupted == coroutine_current(volume->scheduler))
+        return -EINTR;
     struct fake_file *file = by_name(fake, name);
     if (file == NULL)
         return -ENOENT;
     get_attributes(file, out);
     return 0;
+}
+
+bool operation_interrupt(struct volume *volume, const struct coroutine *coroutine)
+{
+    struct fake_volume *fake = fake_of(volume);
+    struct scheduler *scheduler = volume->scheduler;
+    if (!wait_queue_wake_this(scheduler, &fake->stall_waiters, (struct coroutine *)coroutine))
+        return false;
+    fake->interrupted = coroutine;
+    return true;
 }
 
 int operation_get_attributes(struct volume *volume, uint64_t inode, struct attributes *out)
@@ -524,4 +536,10 @@ unsigned fake_locks_held(const struct fake_locks *locks)
     for (unsigned i = 0; i < 64; i++)
         count += locks->held[i].is_used;
     return count;
+}
+
+void volume_fail(struct volume *volume, int error, const char *where)
+{
+    (void)where;
+    volume->failure = error;
 }

@@ -39,8 +39,9 @@ struct fake_volume {
     unsigned syncs;
     struct wait_queue stall_waiters; // operations on the name "stall" wait here
     bool is_stalled;
-    bool is_full;      // creating answers -ENOSPC
-    bool has_unlinked; // ... until what was unlinked is reclaimed
+    const struct coroutine *interrupted; // its wait for the stall ended
+    bool is_full;                        // creating answers -ENOSPC
+    bool has_unlinked;                   // ... until what was unlinked is reclaimed
     unsigned reclaims;
 };
 

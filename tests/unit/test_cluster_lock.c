@@ -211,6 +211,7 @@ static void world_free(struct world *world)
 
 struct job {
     struct node *node;
+    struct coroutine *coroutine;
     struct lock_name name;
     enum lock_mode mode;
     unsigned flags;
@@ -234,7 +235,7 @@ static void run_job(void *argument)
 
 static void start_job(struct job *job)
 {
-    coroutine_start(job->node->volume.scheduler, "job", run_job, job);
+    job->coroutine = coroutine_start(job->node->volume.scheduler, "job", run_job, job);
 }
 
 static void finish_job(struct job *job)
@@ -360,6 +361,34 @@ static void test_try_does_not_wait(void **state)
     assert_int_equal(b.result, -EAGAIN);
     assert_int_equal(c.result, -EAGAIN);
     finish_job(&a);
+    settle_world(world);
+    world_free(world);
+}
+
+// Only who said so is interrupted; the others' turns come as if it had not been there.
+static void test_wait_is_interrupted(void **state)
+{
+    (void)state;
+    struct world *world = world_new(6);
+    struct lock_table *table = world->nodes[1].volume.locks;
+    struct job a = job_on(world, 0, 5, LOCK_EXCLUSIVE), b = job_on(world, 1, 5, LOCK_EXCLUSIVE);
+    struct job c = job_on(world, 1, 5, LOCK_EXCLUSIVE);
+    start_job(&a);
+    settle_world(world);
+    b.flags = LOCK_INTERRUPTIBLE;
+    start_job(&b);
+    start_job(&c);
+    settle_world(world);
+    assert_false(lock_table_interrupt(table, c.coroutine, -EINTR));
+    assert_true(lock_table_interrupt(table, b.coroutine, -EINTR));
+    assert_false(lock_table_interrupt(table, b.coroutine, -EINTR));
+    settle_world(world);
+    assert_true(b.is_done && b.result == -EINTR);
+    assert_false(c.is_done);
+    finish_job(&a);
+    settle_world(world);
+    assert_true(c.is_done && c.result == 0);
+    finish_job(&c);
     settle_world(world);
     world_free(world);
 }
@@ -536,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_retire_hangs_on_the_last_step),
         cmocka_unit_test(test_two_upgraders_both_end),
         cmocka_unit_test(test_try_does_not_wait),
+        cmocka_unit_test(test_wait_is_interrupted),
         cmocka_unit_test(test_owner_does_not_yield),
         cmocka_unit_test(test_open_file_goes_down_under_its_holder),
         cmocka_unit_test(test_random_holders),

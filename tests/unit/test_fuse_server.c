@@ -499,6 +499,123 @@ static void test_suspended_waits(void **state)
     assert_int_equal(gate_phase, 2);
 }
 
+// --- requests of the killed ----------------------------------------------------------------------
+
+// What the client's child and the world tell each other.
+struct stage {
+    pid_t victim;
+    bool is_shut; // the gate
+    unsigned phase;
+    uint64_t interrupted_ns;
+};
+
+static struct stage *stage;
+
+static void stage_set(void)
+{
+    stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(stage != MAP_FAILED);
+}
+
+static void ignore_signal(int number)
+{
+    (void)number;
+}
+
+// A signal that kills nobody comes first, and must not end the wait.
+static void interrupt_then_kill(bool is_blocked)
+{
+    enum { LONGER_THAN_PATROLS_NS = 700 * 1000 * 1000 };
+    uint64_t now = environment_event_now_ns();
+    if (stage->phase == 0 && is_blocked && stage->victim != 0) {
+        assert_int_equal(kill(stage->victim, SIGUSR1), 0);
+        stage->interrupted_ns = now;
+        stage->phase = 1;
+    } else if (stage->phase == 1 && now > stage->interrupted_ns + LONGER_THAN_PATROLS_NS) {
+        assert_true(is_blocked);
+        assert_int_equal(kill(stage->victim, SIGKILL), 0);
+        stage->phase = 2;
+    }
+}
+
+// The victim dies though nothing else moves; the client's alarm bounds the wait for that.
+static void expect_death(void (*blocks)(void))
+{
+    int status;
+    pid_t child = fork();
+    EXPECT(child >= 0);
+    if (child == 0) {
+        signal(SIGUSR1, ignore_signal);
+        stage->victim = getpid();
+        blocks();
+        _exit(1);
+    }
+    EXPECT(waitpid(child, &status, 0) == child);
+    EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void shut_gate_then_kill(struct world *w)
+{
+    struct fuse_server_counters counters;
+    fuse_server_counters(w->server, &counters);
+    if (counters.handles > 0 && !stage->is_shut) {
+        atomic_store(&w->fake.gate.state, GATE_SUSPENDED);
+        stage->is_shut = true;
+    }
+    interrupt_then_kill(counters.requests_at_gate > 0);
+}
+
+static void open_lun(void)
+{
+    open("lun", O_RDONLY);
+}
+
+static void be_killed_at_gate(void)
+{
+    EXPECT(open("lun", O_RDONLY) >= 0);
+    while (!stage->is_shut)
+        sched_yield();
+    expect_death(open_lun);
+}
+
+static void test_killed_at_gate(void **state)
+{
+    (void)state;
+    stage_set();
+    beside = shut_gate_then_kill;
+    run_client(be_killed_at_gate);
+    assert_int_equal(stage->phase, 2);
+}
+
+static void kill_when_stalled(struct world *w)
+{
+    struct fuse_server_counters counters;
+    fuse_server_counters(w->server, &counters);
+    interrupt_then_kill(counters.requests_alive > 0 &&
+                        !wait_queue_is_empty(&w->fake.stall_waiters));
+}
+
+static void look_at_stall(void)
+{
+    access("stall", F_OK);
+}
+
+static void be_killed_in_operation(void)
+{
+    expect_death(look_at_stall);
+}
+
+static void test_killed_in_operation(void **state)
+{
+    (void)state;
+    stage_set();
+    world.fake.is_stalled = true;
+    beside = kill_when_stalled;
+    run_client(be_killed_in_operation);
+    assert_int_equal(stage->phase, 2);
+    assert_non_null(world.fake.interrupted);
+}
+
 static void end_gate(struct world *w)
 {
     struct fuse_server_counters counters;
@@ -695,6 +812,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reclaims_before_enospc, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enospc, setup, teardown),
         cmocka_unit_test_setup_teardown(test_suspended_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_at_gate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_in_operation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ended_answers_eio, setup, teardown),
         cmocka_unit_test_setup_teardown(test_locks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_drops_posix_locks, setup, teardown),

@@ -29,6 +29,7 @@ struct dlm_core *dlm_core_new(const struct dlm_core_config *config)
     core->file_pool.object_bytes = sizeof(struct core_file);
     core->wait_pool.object_bytes = sizeof(struct core_range_wait);
     core->unlock_pool.object_bytes = sizeof(struct core_unlock);
+    core->note_pool.object_bytes = sizeof(struct core_note);
     core->holder_pool.object_bytes = sizeof(struct core_holder);
     core->resource_pool.object_bytes = sizeof(struct core_resource);
     core->waiter_pool.object_bytes = sizeof(struct core_range_waiter);
@@ -61,11 +62,12 @@ void dlm_core_free(struct dlm_core *core)
     core_history_deinit(&core->history);
     table_deinit(&core->locks);
     table_deinit(&core->files);
+    table_deinit(&core->notes);
     table_deinit(&core->holders);
     table_deinit(&core->resources);
     struct pool *pools[] = {&core->lock_pool,   &core->file_pool,   &core->wait_pool,
                             &core->unlock_pool, &core->holder_pool, &core->resource_pool,
-                            &core->waiter_pool, &core->range_pool};
+                            &core->waiter_pool, &core->range_pool,  &core->note_pool};
     for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++)
         pool_deinit(pools[i]);
     free(core->aligned);
@@ -199,6 +201,8 @@ static receive_function *const receivers[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_DEADLOCK] = core_deadlock_receive_found,
     [MESSAGE_RULE] = core_recovery_receive_rule,
     [MESSAGE_READY] = core_recovery_receive_ready,
+    [MESSAGE_NOTE] = core_note_receive,
+    [MESSAGE_NOTED] = core_note_receive_noted,
 };
 
 static void receive_message(struct dlm_core *core, struct core_peer *from, uint64_t epoch,
@@ -249,6 +253,18 @@ struct core_peer *core_peer_of_master(const struct dlm_core *core, struct lock_n
     if (!view)
         return NULL;
     return core->peers[core_view_master(view->members, view->member_count, name)];
+}
+
+struct core_place core_place_of(const struct dlm_core *core, struct lock_name name)
+{
+    const struct core_view *view = core_history_current(&core->history);
+
+    if (!view)
+        return (struct core_place){0};
+    struct core_order order = core_view_order(view->members, view->member_count, name);
+    bool has_shadow = order.shadow < view->member_count;
+    return (struct core_place){core->peers[order.master],
+                               has_shadow ? core->peers[order.shadow] : NULL};
 }
 
 uint64_t core_name_hash(struct lock_name name)

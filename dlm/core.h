@@ -4,6 +4,7 @@
 //
 //   core.c           events in, frames in and out, the loop-back of messages to ourselves
 //   core_client.c    asking side of locks: what this node holds and waits for
+//   core_note.c      what a node may hold, told to the shadow: both ends
 //   core_resource.c, core_master.c   granting side of locks: its objects, its decisions
 //   core_range_client.c, core_range_master.c, core_deadlock.c    the same for byte ranges
 //   core_recovery.c  a view change from top to bottom; `recovered`
@@ -29,6 +30,7 @@ struct core_peer {
     uint64_t epoch_seen;        // of its last frame: nothing older comes any more
     uint64_t ready_epoch;       // of its last end-of-holders marker
     bool ready_is_first;        // that view was its first
+    bool is_departed;           // no member any more: freed at the end of the view change
     uint64_t range_serial_seen; // last range operation of its handled here as master
 };
 
@@ -45,8 +47,14 @@ struct core_lock {          // one of this node's locks
     uint8_t requested; // DLM_MODE_NONE: nothing pending
     uint8_t flags;     // of what is pending
     bool is_cancelled; // the pending operation is to be taken back
+    bool is_answered;  // granted by the master, but not noted yet: the owner has not heard of it
+    uint8_t blocks;    // bit (1 << mode): a callback that came since then
     bool value_valid;  // at the last grant or write
     struct dlm_value value;
+    struct core_peer *shadow; // who keeps a note of it; NULL: it needs none
+    uint64_t note_serial;     // of the last note
+    uint8_t noted;            // what it says; DLM_MODE_NONE: there is none
+    bool note_is_confirmed;
 };
 
 // An unlock that was sent after a lock which is not answered yet. If the master handled the lock
@@ -89,6 +97,16 @@ struct core_file {          // a resource on which this node holds or wants rang
     TAILQ_HEAD(, core_range_wait) waits; // oldest first
 };
 
+// ---- shadow -----------------------------------------------------------------------------------
+
+struct core_note {          // what a lock of a peer is at most
+    struct table_link link; // core->notes, by node and cookie
+    struct core_peer *peer;
+    struct lock_name name;
+    uint64_t cookie;
+    uint8_t mode;
+};
+
 // ---- granting side ----------------------------------------------------------------------------
 
 enum core_holder_state { HOLDER_GRANTED, HOLDER_CONVERTING, HOLDER_WAITING };
@@ -108,6 +126,9 @@ struct core_holder {                       // a lock as its resource's master se
     uint8_t requested; // while CONVERTING or WAITING
     uint8_t flags;
     uint8_t blocking; // mode of the last callback since it was granted, or DLM_MODE_NONE
+    // Of somebody dead: it held this or less, a shadow said. Counts as NL until the survivors have
+    // told what they hold, then as the strongest of these modes that fits. Else DLM_MODE_NONE.
+    uint8_t at_most;
 };
 
 TAILQ_HEAD(core_holder_list, core_holder);
@@ -127,8 +148,9 @@ struct core_resource {
     struct table_link link; // core->resources, by name
     struct lock_name name;
     bool is_moving;   // its holders are still telling: nothing is granted
-    bool is_orphaned; // a rule names it: `assumed` is held, and all its ranges
-    uint8_t assumed;  // what the dead may hold; DLM_MODE_NONE when not orphaned or still moving
+    bool is_orphaned; // a rule names its ranges: all are held
+    uint8_t assumed;  // a rule names its locks: what the dead may hold; else, and while it is
+                      // moving, DLM_MODE_NONE
     bool value_valid;
     struct dlm_value value;
     uint32_t granted_counts[DLM_MODE_COUNT];
@@ -166,12 +188,14 @@ struct dlm_core {
     struct table locks;
     struct table files;
     TAILQ_HEAD(, core_range_wait) waits; // of all files
+    struct table notes;
     struct table holders;
     struct table resources;
     struct pool lock_pool;
     struct pool file_pool;
     struct pool wait_pool;
     struct pool unlock_pool;
+    struct pool note_pool;
     struct pool holder_pool;
     struct pool resource_pool;
     struct pool waiter_pool;
@@ -196,6 +220,14 @@ struct dlm_effect *core_effect(struct dlm_core *core, enum dlm_effect_type type)
 struct core_peer *core_peer_find(const struct dlm_core *core, struct dlm_node node);
 // The master of `name` in the current view, NULL before the first.
 struct core_peer *core_peer_of_master(const struct dlm_core *core, struct lock_name name);
+// Master and shadow of a name in the current view. Both NULL before the first, `shadow` also where
+// there is but one member.
+struct core_place {
+    struct core_peer *master;
+    struct core_peer *shadow;
+};
+struct core_place core_place_of(const struct dlm_core *core, struct lock_name name);
+uint64_t core_holder_hash(struct dlm_node node, uint64_t cookie);
 uint64_t core_name_hash(struct lock_name name);
 void core_flush_frames(struct dlm_core *core);
 void core_replay_held_frames(struct dlm_core *core);
@@ -208,8 +240,26 @@ void core_client_cancel(struct dlm_core *core, const struct dlm_cancel *cancel);
 void core_client_receive_grant(struct dlm_core *core, const struct core_message *message);
 void core_client_receive_denied(struct dlm_core *core, const struct core_message *message);
 void core_client_receive_blocking(struct dlm_core *core, const struct core_message *message);
-// Takes every lock whose master is another one in the current view to it.
+// Grants what is pending, if both the master and the shadow have said so.
+void core_client_finish(struct dlm_core *core, struct core_lock *lock);
+struct core_lock *core_lock_find(const struct dlm_core *core, uint64_t cookie);
+// Takes every lock whose master or shadow is another one in the current view to it.
 void core_client_move(struct dlm_core *core);
+
+// core_note.c
+// The lock's shadow is `shadow` from now on; what was noted elsewhere is void.
+void core_note_place(const struct dlm_core *core, struct core_lock *lock, struct core_peer *shadow);
+// Notes what is pending.
+void core_note_ask(struct dlm_core *core, struct core_lock *lock);
+// Nothing is pending, and no more than `mode` is relied on; DLM_MODE_NONE: nothing at all.
+void core_note_lower(struct dlm_core *core, struct core_lock *lock, uint8_t mode);
+// May what is pending be relied on, as far as notes go?
+bool core_note_is_enough(const struct core_lock *lock);
+void core_note_receive(struct dlm_core *core, const struct core_message *message);
+void core_note_receive_noted(struct dlm_core *core, const struct core_message *message);
+// A view change: says what the dead may hold where the master is gone too, and forgets what is not
+// this node's to keep any more.
+void core_notes_change(struct dlm_core *core);
 
 // core_resource.c
 struct core_resource *core_resource_find(const struct dlm_core *core, struct lock_name name);

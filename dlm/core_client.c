@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-static struct core_lock *lock_find(const struct dlm_core *core, uint64_t cookie)
+struct core_lock *core_lock_find(const struct dlm_core *core, uint64_t cookie)
 {
     uint64_t hash = hash_u64(cookie);
     struct table_link *link = table_chain(&core->locks, hash);
@@ -27,8 +27,10 @@ static struct core_lock *lock_find(const struct dlm_core *core, uint64_t cookie)
     return NULL;
 }
 
+// Nothing is held any more.
 static void lock_free(struct dlm_core *core, struct core_lock *lock)
 {
+    core_note_lower(core, lock, DLM_MODE_NONE);
     table_remove(&core->locks, &lock->link);
     pool_put(&core->lock_pool, lock);
 }
@@ -60,19 +62,23 @@ static void send_request(struct dlm_core *core, struct core_lock *lock)
 
 void core_client_request(struct dlm_core *core, const struct dlm_request *request)
 {
-    CHECK(request->mode < DLM_MODE_COUNT && !lock_find(core, request->cookie));
+    CHECK(request->mode < DLM_MODE_COUNT && !core_lock_find(core, request->cookie));
     struct core_lock *lock = pool_get(&core->lock_pool);
     lock->cookie = request->cookie;
     lock->name = request->name;
-    lock->master = core_peer_of_master(core, request->name);
+    struct core_place place = core_place_of(core, request->name);
+    lock->master = place.master;
+    core_note_place(core, lock, place.shadow);
     lock->base = lock->serial = ++core->serial;
     lock->granted = DLM_MODE_NONE;
     lock->requested = request->mode;
     lock->flags = request->flags;
     table_insert(&core->locks, &lock->link, hash_u64(lock->cookie));
     count_request(core, lock->master);
-    if (lock->master)
-        send_request(core, lock);
+    if (!lock->master)
+        return;
+    send_request(core, lock);
+    core_note_ask(core, lock);
 }
 
 static void effect_grant(struct dlm_core *core, const struct core_lock *lock)
@@ -84,6 +90,13 @@ static void effect_grant(struct dlm_core *core, const struct core_lock *lock)
     grant->value_valid = lock->value_valid;
     grant->value = lock->value;
     core->counters.grants++;
+}
+
+static void effect_blocking(struct dlm_core *core, const struct core_lock *lock, uint8_t mode)
+{
+    core_effect(core, DLM_EFFECT_BLOCKING)->blocking =
+        (struct dlm_effect_blocking){lock->cookie, mode};
+    core->counters.blocking++;
 }
 
 static void effect_denied(struct dlm_core *core, uint64_t cookie, int error)
@@ -110,7 +123,7 @@ static void send_convert(struct dlm_core *core, struct core_lock *lock,
 
 void core_client_convert(struct dlm_core *core, const struct dlm_convert *convert)
 {
-    struct core_lock *lock = lock_find(core, convert->cookie);
+    struct core_lock *lock = core_lock_find(core, convert->cookie);
 
     CHECK(lock && !lock_is_pending(lock) && convert->mode < DLM_MODE_COUNT);
     bool writes_value = convert->flags & DLM_WRITE_VALUE && dlm_mode_writes_value(lock->granted);
@@ -122,6 +135,7 @@ void core_client_convert(struct dlm_core *core, const struct dlm_convert *conver
         lock->flags = convert->flags;
         lock->is_cancelled = false;
         count_request(core, lock->master);
+        core_note_ask(core, lock);
         return;
     }
     if (writes_value) {
@@ -129,12 +143,13 @@ void core_client_convert(struct dlm_core *core, const struct dlm_convert *conver
         lock->value_valid = true;
     }
     lock->granted = convert->mode;
+    core_note_lower(core, lock, lock->granted);
     effect_grant(core, lock);
 }
 
 void core_client_release(struct dlm_core *core, const struct dlm_release *release)
 {
-    struct core_lock *lock = lock_find(core, release->cookie);
+    struct core_lock *lock = core_lock_find(core, release->cookie);
 
     CHECK(lock && !lock_is_pending(lock));
     bool writes_value = release->flags & DLM_WRITE_VALUE && dlm_mode_writes_value(lock->granted);
@@ -151,7 +166,7 @@ void core_client_release(struct dlm_core *core, const struct dlm_release *releas
 
 void core_client_cancel(struct dlm_core *core, const struct dlm_cancel *cancel)
 {
-    struct core_lock *lock = lock_find(core, cancel->cookie);
+    struct core_lock *lock = core_lock_find(core, cancel->cookie);
 
     if (!lock || !lock_is_pending(lock) || lock->is_cancelled)
         return;
@@ -174,9 +189,29 @@ void core_client_cancel(struct dlm_core *core, const struct dlm_cancel *cancel)
 // that is not pending any more.
 static struct core_lock *lock_pending(const struct dlm_core *core, uint64_t cookie, uint64_t serial)
 {
-    struct core_lock *lock = lock_find(core, cookie);
+    struct core_lock *lock = core_lock_find(core, cookie);
 
     return lock && lock_is_pending(lock) && lock->serial == serial ? lock : NULL;
+}
+
+// Callbacks that came before the owner had heard of the grant that they want back.
+static void effect_blocks(struct dlm_core *core, struct core_lock *lock)
+{
+    for (int mode = DLM_NL; mode < DLM_MODE_COUNT; mode++)
+        if (lock->blocks >> mode & 1 && !dlm_mode_is_compatible(lock->granted, mode))
+            effect_blocking(core, lock, (uint8_t)mode);
+    lock->blocks = 0;
+}
+
+void core_client_finish(struct dlm_core *core, struct core_lock *lock)
+{
+    if (!lock->is_answered || !core_note_is_enough(lock))
+        return;
+    lock->granted = lock->requested;
+    lock->requested = DLM_MODE_NONE;
+    lock->is_answered = lock->is_cancelled = false;
+    effect_grant(core, lock);
+    effect_blocks(core, lock);
 }
 
 void core_client_receive_grant(struct dlm_core *core, const struct core_message *message)
@@ -186,12 +221,10 @@ void core_client_receive_grant(struct dlm_core *core, const struct core_message 
 
     if (!lock || lock->requested != m->mode)
         return;
-    lock->granted = m->mode;
-    lock->requested = DLM_MODE_NONE;
-    lock->is_cancelled = false;
+    lock->is_answered = true;
     lock->value_valid = m->flags & MESSAGE_VALUE;
     memcpy(lock->value.bytes, m->value, sizeof(m->value));
-    effect_grant(core, lock);
+    core_client_finish(core, lock);
 }
 
 static void lock_deny(struct dlm_core *core, struct core_lock *lock, int error)
@@ -201,6 +234,8 @@ static void lock_deny(struct dlm_core *core, struct core_lock *lock, int error)
     lock->is_cancelled = false;
     if (lock->granted == DLM_MODE_NONE)
         lock_free(core, lock);
+    else
+        core_note_lower(core, lock, lock->granted);
 }
 
 void core_client_receive_denied(struct dlm_core *core, const struct core_message *message)
@@ -215,15 +250,19 @@ void core_client_receive_denied(struct dlm_core *core, const struct core_message
 void core_client_receive_blocking(struct dlm_core *core, const struct core_message *message)
 {
     const struct message_blocking_wire *m = message->wire;
-    struct core_lock *lock = lock_find(core, le64_get(m->cookie));
+    struct core_lock *lock = core_lock_find(core, le64_get(m->cookie));
 
-    if (!lock || lock->base != le64_get(m->base) || lock->granted == DLM_MODE_NONE)
+    if (!lock || lock->base != le64_get(m->base))
         return;
-    if (dlm_mode_is_compatible(lock->granted, m->mode))
+    if (lock->is_answered) {
+        lock->blocks |= (uint8_t)(1U << m->mode);
+        return;
+    }
+    if (lock->granted == DLM_MODE_NONE || dlm_mode_is_compatible(lock->granted, m->mode))
         return; // it crossed a conversion down
-    core_effect(core, DLM_EFFECT_BLOCKING)->blocking =
-        (struct dlm_effect_blocking){lock->cookie, m->mode};
-    core->counters.blocking++;
+    effect_blocking(core, lock, m->mode);
+    if (SABOTAGE(dlm_note_lowered_early))
+        core_note_lower(core, lock, DLM_MODE_NONE);
 }
 
 // ---- a view change ----------------------------------------------------------------------------
@@ -244,20 +283,35 @@ static void send_hold(struct dlm_core *core, struct core_lock *lock)
     core_send(core, lock->master, &m, MESSAGE_HOLD, sizeof(m));
 }
 
-static void lock_move(struct dlm_core *core, struct core_lock *lock, struct core_peer *master)
+// Goes to another master. False: it was cancelled, and is gone.
+static bool lock_move(struct dlm_core *core, struct core_lock *lock, struct core_peer *master)
 {
     lock->master = master;
     lock->base = lock->serial = ++core->serial;
+    lock->is_answered = false; // by a master that is none any more
+    lock->blocks = 0;
     if (lock->is_cancelled) {
         bool is_gone = lock->granted == DLM_MODE_NONE;
         lock_deny(core, lock, -ECANCELED);
         if (is_gone)
-            return;
+            return false;
     }
     if (lock->granted != DLM_MODE_NONE)
         send_hold(core, lock);
     else if (!SABOTAGE(dlm_drop_redrive))
         send_request(core, lock);
+    return true;
+}
+
+// Another shadow: it is noted there anew, and what the old one says does not count.
+static void lock_note(struct dlm_core *core, struct core_lock *lock)
+{
+    if (lock_is_pending(lock))
+        core_note_ask(core, lock);
+    else if (!SABOTAGE(dlm_notes_not_moved))
+        core_note_lower(core, lock, lock->granted);
+    if (lock_is_pending(lock))
+        core_client_finish(core, lock);
 }
 
 void core_client_move(struct dlm_core *core)
@@ -267,8 +321,14 @@ void core_client_move(struct dlm_core *core)
 
     while ((link = table_next(&cursor))) {
         struct core_lock *lock = CONTAINER_OF(link, struct core_lock, link);
-        struct core_peer *master = core_peer_of_master(core, lock->name);
-        if (master != lock->master)
-            lock_move(core, lock, master);
+        struct core_place place = core_place_of(core, lock->name);
+        bool is_shadow_new =
+            lock->shadow != (place.shadow == core->self_peer ? NULL : place.shadow);
+        if (is_shadow_new)
+            core_note_place(core, lock, place.shadow);
+        if (place.master != lock->master && !lock_move(core, lock, place.master))
+            continue;
+        if (is_shadow_new)
+            lock_note(core, lock);
     }
 }

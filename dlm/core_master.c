@@ -291,8 +291,13 @@ static void holder_rebuild(struct dlm_core *core, struct core_resource *resource
     struct core_holder *holder =
         core_holder_new(core, resource, node, le64_get(m->cookie), le64_get(m->serial));
 
-    core->counters.rebuild_conflicts += conflicts_with_granted(resource, m->granted);
     core->counters.rebuilt_locks++;
+    if (m->flags & MESSAGE_AT_MOST) {
+        holder->at_most = m->granted;
+        core_holder_set_granted(holder, DLM_NL);
+        return;
+    }
+    core->counters.rebuild_conflicts += conflicts_with_granted(resource, m->granted);
     core_holder_set_granted(holder, m->granted);
     if (!node_equal(message->from->node, node))
         return; // for somebody dead: no peer, nothing asked, no value
@@ -348,16 +353,28 @@ static void deny_impatient(struct dlm_core *core, struct core_holder_list *queue
     }
 }
 
+// What a shadow said of the dead, narrowed by what is known to be held beside it.
+static void settle_at_most(struct core_resource *resource, enum dlm_mode beside)
+{
+    struct core_holder *holder;
+
+    TAILQ_FOREACH (holder, &resource->granted, granted_link)
+        if (holder->at_most != DLM_MODE_NONE)
+            core_holder_set_granted(holder, dlm_mode_weaker(holder->at_most, beside));
+}
+
 void core_resource_settle(struct dlm_core *core, struct core_resource *resource)
 {
     unsigned held = 0;
 
     for (int mode = DLM_NL; mode < DLM_MODE_COUNT; mode++)
         held |= resource->granted_counts[mode] ? 1U << mode : 0;
+    enum dlm_mode beside = dlm_mode_strongest_beside(held);
     resource->is_moving = false;
-    resource->is_orphaned = core_rules_name(&core->rules, resource->name);
-    if (resource->is_orphaned)
-        resource->assumed = dlm_mode_strongest_beside(held);
+    resource->is_orphaned = core_rules_name_ranges(&core->rules, resource->name);
+    if (core_rules_name(&core->rules, resource->name))
+        resource->assumed = beside;
+    settle_at_most(resource, beside);
     deny_deadlocked(core, resource);
     serve(core, resource, &resource->converting);
     if (TAILQ_EMPTY(&resource->converting))

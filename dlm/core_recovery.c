@@ -3,12 +3,13 @@
 // the rebuild of the view before was over or not; a view that comes in the middle simply goes on
 // from what is here (core_view.h tells what may be missing then, and how it is made up for).
 //
-//   node A (holds R)        B (mastered R, dead)      C (masters R in view 8)
-//   view 8 ─ HOLD R ────────────────────────────────► listens, grants nothing on R
+//   node A (holds R)        B (mastered R, dead)      C (R's shadow, masters R in view 8)
+//   view 8 ─ HOLD R ────────────────────────────────► what it noted of B it takes for held;
+//                                                     listens, grants nothing on R
 //          ─ RULE, READY ───────────────────────────► A has told all it holds
 //                                                     view 8; READY of all members is here:
-//                                                     R settled: what B may have held is assumed
-//   recovered(B) ...                                  recovered(B): the assumption goes
+//                                                     R settled
+//   recovered(B) ...                                  recovered(B): what was held for B goes
 #include "dlm/core.h"
 
 #include "fs/base/check.h"
@@ -61,9 +62,12 @@ static void change_peers(struct dlm_core *core, const struct dlm_view *view,
         if (node_equal(view->members[i], core->self))
             core->self_peer = peers[i];
     }
-    for (uint32_t i = 0; i < core->peer_count; i++)
-        if (core->peers[i])
-            departed->peers[departed->count++] = core->peers[i];
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        if (!core->peers[i])
+            continue;
+        core->peers[i]->is_departed = true;
+        departed->peers[departed->count++] = core->peers[i];
+    }
     CHECK(core->self_peer != NULL);
     for (uint32_t i = 0; i < view->member_count; i++)
         core->peers[i] = peers[i];
@@ -76,14 +80,6 @@ static void free_departed(struct departed *departed)
         free(departed->peers[i]->out);
         free(departed->peers[i]);
     }
-}
-
-static bool is_departed(const struct departed *departed, const struct core_peer *peer)
-{
-    for (uint32_t i = 0; i < departed->count; i++)
-        if (departed->peers[i] == peer)
-            return true;
-    return false;
 }
 
 // ---- the granting side ------------------------------------------------------------------------
@@ -104,6 +100,10 @@ static void relay_dead(struct dlm_core *core, const struct core_resource *resour
             .granted = holder->granted,
             .requested = DLM_MODE_NONE,
         };
+        if (holder->at_most != DLM_MODE_NONE) {
+            m.flags = MESSAGE_AT_MOST;
+            m.granted = resource->is_moving ? holder->at_most : holder->granted;
+        }
         if (core_dead_has(&core->dead, holder->node) && !SABOTAGE(dlm_no_relay))
             core_send(core, master, &m, MESSAGE_HOLD, sizeof(m));
     }
@@ -139,20 +139,18 @@ static void depart_holder(struct dlm_core *core, struct core_holder *holder)
     holder->peer = NULL;
 }
 
-static void depart_holders(struct dlm_core *core, struct core_holder_list *list, bool is_granted,
-                           const struct departed *departed)
+static void depart_holders(struct dlm_core *core, struct core_holder_list *list, bool is_granted)
 {
     struct core_holder *holder = TAILQ_FIRST(list), *next;
 
     for (; holder; holder = next) {
         next = is_granted ? TAILQ_NEXT(holder, granted_link) : TAILQ_NEXT(holder, queue_link);
-        if (is_departed(departed, holder->peer))
+        if (holder->peer && holder->peer->is_departed)
             depart_holder(core, holder);
     }
 }
 
-static void depart_ranges(struct dlm_core *core, struct core_resource *resource,
-                          const struct departed *departed)
+static void depart_ranges(struct dlm_core *core, struct core_resource *resource)
 {
     struct core_range *held = TAILQ_FIRST(&resource->ranges), *next;
     struct core_range_waiter *waiter = TAILQ_FIRST(&resource->range_waiters), *next_waiter;
@@ -169,12 +167,12 @@ static void depart_ranges(struct dlm_core *core, struct core_resource *resource,
     }
     for (; waiter; waiter = next_waiter) {
         next_waiter = TAILQ_NEXT(waiter, link);
-        if (is_departed(departed, waiter->peer))
+        if (waiter->peer->is_departed)
             core_range_waiter_free(core, resource, waiter);
     }
 }
 
-static void change_resources(struct dlm_core *core, const struct departed *departed)
+static void change_resources(struct dlm_core *core, bool any_departed)
 {
     struct table_cursor cursor = table_begin(&core->resources);
     struct table_link *link;
@@ -187,10 +185,10 @@ static void change_resources(struct dlm_core *core, const struct departed *depar
             core_resource_free(core, resource);
             continue;
         }
-        if (departed->count) {
-            depart_holders(core, &resource->granted, true, departed);
-            depart_holders(core, &resource->waiting, false, departed);
-            depart_ranges(core, resource, departed);
+        if (any_departed) {
+            depart_holders(core, &resource->granted, true);
+            depart_holders(core, &resource->waiting, false);
+            depart_ranges(core, resource);
         }
         core_resource_run(core, resource);
     }
@@ -209,6 +207,7 @@ static void send_rule(struct dlm_core *core, struct core_peer *to, const struct 
                   .member_count = le32_make(rule->member_count),
                   .blocker_count = le32_make(rule->blocker_count),
                   .gone = le64_make(rule->gone),
+                  .is_noted = rule->is_noted,
               }};
     for (uint32_t i = 0; i < count; i++)
         wire.m.nodes[i] = message_node_make(
@@ -239,6 +238,7 @@ void core_recovery_receive_rule(struct dlm_core *core, const struct core_message
         .member_count = le32_get(m->member_count),
         .blocker_count = le32_get(m->blocker_count),
         .gone = le64_get(m->gone),
+        .is_noted = m->is_noted,
     };
 
     if (message->epoch != core_history_current(&core->history)->epoch)
@@ -342,8 +342,9 @@ void core_recovery_view(struct dlm_core *core, const struct dlm_view *view)
     core->is_complete = false;
     core->counters.views++;
     change_peers(core, view, &departed);
-    change_resources(core, &departed); // relays what the dead hold, lets go of what moved away
-    core_client_move(core);            // takes what we hold and want to the new masters
+    change_resources(core, departed.count > 0); // relays what the dead hold, lets go of what moved
+    core_notes_change(core);                    // says what they may hold where the master is gone
+    core_client_move(core); // takes what we hold and want to the new masters and shadows
     core_range_client_move(core);
     announce_ready(core);
     free_departed(&departed);
@@ -382,10 +383,10 @@ void core_recovery_recovered(struct dlm_core *core, struct dlm_node node)
     while ((link = table_next(&cursor))) {
         struct core_resource *resource = CONTAINER_OF(link, struct core_resource, link);
         free_recovered(core, resource, node);
-        if (resource->is_orphaned && !core_rules_name(&core->rules, resource->name)) {
+        if (resource->is_orphaned && !core_rules_name_ranges(&core->rules, resource->name))
             resource->is_orphaned = false;
+        if (resource->assumed != DLM_MODE_NONE && !core_rules_name(&core->rules, resource->name))
             resource->assumed = DLM_MODE_NONE;
-        }
         core_resource_run(core, resource);
     }
 }

@@ -50,8 +50,10 @@ static struct core_resource *resource_new(struct dlm_core *core, struct lock_nam
                                                   is_ours_since(core, name, core->complete_epoch));
     if (SABOTAGE(dlm_no_end_of_holders))
         resource->is_moving = false;
-    resource->is_orphaned = core_rules_name(&core->rules, name);
-    resource->assumed = resource->is_orphaned && !resource->is_moving ? DLM_EX : DLM_MODE_NONE;
+    resource->is_orphaned = core_rules_name_ranges(&core->rules, name);
+    resource->assumed = DLM_MODE_NONE;
+    if (!resource->is_moving && core_rules_name(&core->rules, name))
+        resource->assumed = DLM_EX;
     TAILQ_INIT(&resource->granted);
     TAILQ_INIT(&resource->converting);
     TAILQ_INIT(&resource->waiting);
@@ -81,7 +83,7 @@ bool core_resource_is_idle(const struct core_resource *resource)
 {
     return TAILQ_EMPTY(&resource->granted) && TAILQ_EMPTY(&resource->waiting) &&
            TAILQ_EMPTY(&resource->ranges) && TAILQ_EMPTY(&resource->range_waiters) &&
-           !resource->is_orphaned;
+           resource->assumed == DLM_MODE_NONE;
 }
 
 void core_resource_free(struct dlm_core *core, struct core_resource *resource)
@@ -99,7 +101,7 @@ void core_resource_free(struct dlm_core *core, struct core_resource *resource)
 
 // ---- holders ----------------------------------------------------------------------------------
 
-static uint64_t holder_hash(struct dlm_node node, uint64_t cookie)
+uint64_t core_holder_hash(struct dlm_node node, uint64_t cookie)
 {
     return hash_u64(cookie ^ hash_u64(node.incarnation ^ (uint64_t)node.node_id << 40));
 }
@@ -107,7 +109,7 @@ static uint64_t holder_hash(struct dlm_node node, uint64_t cookie)
 struct core_holder *core_holder_find(const struct dlm_core *core, struct dlm_node node,
                                      uint64_t cookie)
 {
-    struct table_link *link = table_chain(&core->holders, holder_hash(node, cookie));
+    struct table_link *link = table_chain(&core->holders, core_holder_hash(node, cookie));
 
     for (; link; link = link->next) {
         struct core_holder *holder = CONTAINER_OF(link, struct core_holder, link);
@@ -126,8 +128,8 @@ struct core_holder *core_holder_new(struct dlm_core *core, struct core_resource 
     holder->node = node;
     holder->cookie = cookie;
     holder->base = holder->serial = base;
-    holder->granted = holder->requested = holder->blocking = DLM_MODE_NONE;
-    table_insert(&core->holders, &holder->link, holder_hash(node, cookie));
+    holder->granted = holder->requested = holder->blocking = holder->at_most = DLM_MODE_NONE;
+    table_insert(&core->holders, &holder->link, core_holder_hash(node, cookie));
     return holder;
 }
 

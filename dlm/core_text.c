@@ -106,7 +106,7 @@ static void visit_resource(const struct core_resource *resource, dlm_lock_visit 
     visit_holders(resource, &resource->granted, true, visit, context);
     visit_holders(resource, &resource->waiting, false, visit, context);
     visit_ranges(resource, visit, context);
-    if (resource->is_orphaned && !resource->is_moving) {
+    if (resource->assumed != DLM_MODE_NONE) {
         struct dlm_lock_info info = {
             .name = resource->name,
             .is_master = true,
@@ -132,6 +132,24 @@ void dlm_core_visit_locks(const struct dlm_core *core, dlm_lock_visit *visit, vo
         visit_resource(CONTAINER_OF(link, struct core_resource, link), visit, context);
 }
 
+void dlm_core_visit_notes(const struct dlm_core *core, dlm_lock_visit *visit, void *context)
+{
+    struct table_cursor cursor = table_begin(&core->notes);
+    struct table_link *link;
+
+    while ((link = table_next(&cursor))) {
+        const struct core_note *note = CONTAINER_OF(link, struct core_note, link);
+        struct dlm_lock_info info = {
+            .name = note->name,
+            .node = note->peer->node,
+            .cookie = note->cookie,
+            .granted = note->mode,
+            .requested = DLM_MODE_NONE,
+        };
+        visit(context, &info);
+    }
+}
+
 struct dlm_core_status dlm_core_status_get(const struct dlm_core *core)
 {
     const struct core_view *view = core_history_current(&core->history);
@@ -141,6 +159,7 @@ struct dlm_core_status dlm_core_status_get(const struct dlm_core *core)
         .dead_count = core->dead.count,
         .lock_count = core->locks.count,
         .resource_count = core->resources.count,
+        .note_count = core->notes.count,
     };
 
     for (uint32_t i = 0; i < core->peer_count; i++)
@@ -158,6 +177,13 @@ struct dlm_node dlm_core_master_of(const struct dlm_core *core, struct lock_name
     const struct core_peer *peer = core_peer_of_master(core, name);
 
     return peer ? peer->node : (struct dlm_node){0};
+}
+
+struct dlm_node dlm_core_shadow_of(const struct dlm_core *core, struct lock_name name)
+{
+    struct core_place place = core_place_of(core, name);
+
+    return place.shadow ? place.shadow->node : (struct dlm_node){0};
 }
 
 // ---- text -------------------------------------------------------------------------------------
@@ -347,7 +373,9 @@ static void rule_to_text(const struct core_rule *rule, struct text *text)
         text_add(text, " ");
         node_to_text(rule->members[i], text);
     }
-    text_add(text, rule->member_count ? ", until recovered" : " anybody, until recovered");
+    text_add(text, rule->member_count ? "" : " anybody");
+    text_add(text, rule->is_noted ? " and noted by none but these, until recovered"
+                                  : ", until recovered");
     for (uint32_t i = 0; i < rule->blocker_count; i++) {
         text_add(text, " ");
         node_to_text(rule->blockers[i], text);
@@ -361,6 +389,12 @@ static void lock_line(void *context, const struct dlm_lock_info *info)
 
     dlm_lock_info_to_text(info, text);
     text_add(text, "\n");
+}
+
+static void note_line(void *context, const struct dlm_lock_info *info)
+{
+    text_add(context, "note: ");
+    lock_line(context, info);
 }
 
 void dlm_core_to_text(const struct dlm_core *core, struct text *text)
@@ -378,4 +412,5 @@ void dlm_core_to_text(const struct dlm_core *core, struct text *text)
     LIST_FOREACH (rule, &core->rules, link)
         rule_to_text(rule, text);
     dlm_core_visit_locks(core, lock_line, text);
+    dlm_core_visit_notes(core, note_line, text);
 }

@@ -8,22 +8,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint32_t core_view_master(const struct dlm_node *members, uint32_t member_count,
-                          struct lock_name name)
+// The higher node_id wins a tie.
+static bool is_first(const struct dlm_node *members, uint64_t score, uint32_t i,
+                     uint64_t other_score, uint32_t other)
 {
-    uint64_t key = hash_u64(name.id ^ hash_u64(name.type)), score_max = 0;
-    uint32_t master = 0;
+    return score > other_score ||
+           (score == other_score && members[i].node_id > members[other].node_id);
+}
+
+struct core_order core_view_order(const struct dlm_node *members, uint32_t member_count,
+                                  struct lock_name name)
+{
+    uint64_t key = hash_u64(name.id ^ hash_u64(name.type)), first = 0, second = 0;
+    struct core_order order = {member_count, member_count};
 
     CHECK(member_count > 0);
     for (uint32_t i = 0; i < member_count; i++) {
         uint64_t score = hash_u64(key ^ (uint64_t)members[i].node_id << 32);
-        bool is_tie = score == score_max && members[i].node_id > members[master].node_id;
-        if (i == 0 || score > score_max || is_tie) {
-            score_max = score;
-            master = i;
+        if (i == 0 || is_first(members, score, i, first, order.master)) {
+            order.shadow = i == 0 ? member_count : order.master;
+            second = first;
+            order.master = i;
+            first = score;
+        } else if (order.shadow == member_count ||
+                   is_first(members, score, i, second, order.shadow)) {
+            order.shadow = i;
+            second = score;
         }
     }
-    return master;
+    return order;
+}
+
+uint32_t core_view_master(const struct dlm_node *members, uint32_t member_count,
+                          struct lock_name name)
+{
+    return core_view_order(members, member_count, name).master;
 }
 
 // ---- history ----------------------------------------------------------------------------------
@@ -58,18 +77,32 @@ void core_history_prune(struct core_history *history, uint64_t epoch)
         memmove(history->views, history->views + gone, history->count * sizeof(*history->views));
 }
 
-bool core_history_is_steady(const struct core_history *history, struct lock_name name,
-                            uint64_t epoch, struct dlm_node node)
+static bool is_steady(const struct core_history *history, struct lock_name name, uint64_t epoch,
+                      struct dlm_node node, bool as_shadow)
 {
     for (size_t i = history->count; i-- > 0;) {
         const struct core_view *view = &history->views[i];
-        uint32_t master = core_view_master(view->members, view->member_count, name);
-        if (view->epoch < epoch || !node_equal(view->members[master], node))
+        struct core_order order = core_view_order(view->members, view->member_count, name);
+        uint32_t index = as_shadow ? order.shadow : order.master;
+        if (view->epoch < epoch || index == view->member_count ||
+            !node_equal(view->members[index], node))
             return false;
         if (view->epoch == epoch)
             return true;
     }
     return false;
+}
+
+bool core_history_is_steady(const struct core_history *history, struct lock_name name,
+                            uint64_t epoch, struct dlm_node node)
+{
+    return is_steady(history, name, epoch, node, false);
+}
+
+bool core_history_is_steady_shadow(const struct core_history *history, struct lock_name name,
+                                   uint64_t epoch, struct dlm_node node)
+{
+    return is_steady(history, name, epoch, node, true);
 }
 
 // ---- rules ------------------------------------------------------------------------------------
@@ -108,7 +141,8 @@ static bool nodes_equal(const struct dlm_node *a, const struct dlm_node *b, uint
 static bool rule_equal(const struct core_rule *a, const struct core_rule *b)
 {
     return a->member_count == b->member_count && a->blocker_count == b->blocker_count &&
-           a->gone == b->gone && nodes_equal(a->members, b->members, a->member_count) &&
+           a->gone == b->gone && a->is_noted == b->is_noted &&
+           nodes_equal(a->members, b->members, a->member_count) &&
            nodes_equal(a->blockers, b->blockers, a->blocker_count);
 }
 
@@ -151,7 +185,16 @@ static bool view_has(const struct dlm_view *view, struct dlm_node node)
     return false;
 }
 
-// The rebuild of `view` was complete: unknown is only what the departed mastered.
+static bool core_view_has(const struct core_view *view, struct dlm_node node)
+{
+    for (uint32_t i = 0; i < view->member_count; i++)
+        if (node_equal(view->members[i], node))
+            return true;
+    return false;
+}
+
+// The rebuild of `view` was complete: unknown is only what the departed mastered, and of that only
+// what they shadowed too, if all the dead have been in it to the end.
 static void note_departed(struct core_rules *rules, const struct core_view *view,
                           const struct dlm_view *next, const struct core_dead *dead)
 {
@@ -161,6 +204,9 @@ static void note_departed(struct core_rules *rules, const struct core_view *view
     for (uint32_t i = 0; i < view->member_count; i++)
         if (!view_has(next, view->members[i]))
             rule.gone |= 1ULL << i;
+    rule.is_noted = !SABOTAGE(dlm_distrust_notes);
+    for (uint32_t i = 0; i < dead->count && !SABOTAGE(dlm_trust_old_notes); i++)
+        rule.is_noted = rule.is_noted && core_view_has(view, dead->nodes[i]);
     core_rules_add(rules, &rule, dead);
 }
 
@@ -216,17 +262,37 @@ bool core_rules_recovered(struct core_rules *rules, struct dlm_node node)
     return any_went;
 }
 
-bool core_rules_name(const struct core_rules *rules, struct lock_name name)
+static bool rule_names(const struct core_rule *rule, struct lock_name name, bool is_for_ranges)
+{
+    if (!rule->member_count)
+        return true;
+    struct core_order order = core_view_order(rule->members, rule->member_count, name);
+    if (!(rule->gone >> order.master & 1))
+        return false;
+    if (is_for_ranges || !rule->is_noted)
+        return true;
+    bool has_shadow = order.shadow < rule->member_count && !(rule->gone >> order.shadow & 1);
+    return !has_shadow && !SABOTAGE(dlm_forget_dead_pair);
+}
+
+static bool rules_name(const struct core_rules *rules, struct lock_name name, bool is_for_ranges)
 {
     const struct core_rule *rule;
 
-    LIST_FOREACH (rule, rules, link) {
-        if (!rule->member_count)
+    LIST_FOREACH (rule, rules, link)
+        if (rule_names(rule, name, is_for_ranges))
             return true;
-        if (rule->gone >> core_view_master(rule->members, rule->member_count, name) & 1)
-            return true;
-    }
     return false;
+}
+
+bool core_rules_name(const struct core_rules *rules, struct lock_name name)
+{
+    return rules_name(rules, name, false);
+}
+
+bool core_rules_name_ranges(const struct core_rules *rules, struct lock_name name)
+{
+    return rules_name(rules, name, true);
 }
 
 void core_rules_clear(struct core_rules *rules)

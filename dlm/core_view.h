@@ -2,7 +2,9 @@
 // Who masters what, now and before; and what the dead may hold that nobody alive knows of.
 //
 // Master: the member whose score for the resource's name is highest (rendezvous hashing). A view
-// change moves what the departed mastered and what a joiner wins, and nothing else.
+// change moves what the departed mastered and what a joiner wins, and nothing else. Shadow: the
+// second in that order, so the next master if the master alone goes. It keeps notes of what
+// everybody may hold there (core_note.c).
 //
 // History: a message says in which epoch it was sent. It may be used for a resource only if the
 // master was the same in every view from that one to the current one: else the resource has been
@@ -10,14 +12,18 @@
 //
 // Rules (protocols, rule 1) name resources whose holders may be dead and unknown:
 //
-//   view 7  {A B C}   A masters R and holds it
-//   view 8  {B C}     A dead: whoever masters R now has rule {A B C}, gone A, blockers A:
-//                     "R is orphaned if A was its master in {A B C}, until A is recovered"
-//   view 9  {B C D}   B and C tell D, a joiner, their rules before D may grant anything
+//   view 7  {A B C D} A masters R, B is its shadow, A holds R
+//   view 8  {C D}     A, B dead: rule {A B C D}, gone A B, blockers A B: "what had its master and
+//                     its shadow among A, B is orphaned until both are recovered"
+//   view 9  {C D E}   C and D tell E, a joiner, their rules before E may grant anything
 //
-// A rule has as blockers all who are dead and not recovered at that time: the departed master
-// alone may have known what those who died before it held. For the same reason a master that left
-// cleanly makes a rule while anybody is dead.
+// Byte ranges have no notes: theirs are orphaned where the master alone is gone.
+//
+// A rule has as blockers all who are dead and not recovered at that time: a master that left
+// cleanly may alone have known what they held, so it makes a rule like a dead one. If one of them
+// died before view 7, its locks are in no note of view 7 (a shadow gives the notes of the dead to
+// the master in the view change, and forgets them): then the master alone decides here too
+// (`is_noted` is false).
 //
 // A view that comes while the rebuild of an earlier one is under way: what has moved here since
 // the last completed rebuild may lack locks of those who died before they had re-sent them. The
@@ -44,6 +50,15 @@ static inline bool node_equal(struct dlm_node a, struct dlm_node b)
 uint32_t core_view_master(const struct dlm_node *members, uint32_t member_count,
                           struct lock_name name);
 
+// Indices of the first and the second in the order of `name`.
+struct core_order {
+    uint32_t master;
+    uint32_t shadow; // `member_count` when there is but one member
+};
+
+struct core_order core_view_order(const struct dlm_node *members, uint32_t member_count,
+                                  struct lock_name name);
+
 // ---- history ----------------------------------------------------------------------------------
 
 // Views in order of epoch, the current one last. Zeroed is empty.
@@ -69,6 +84,10 @@ static inline const struct core_view *core_history_current(const struct core_his
 bool core_history_is_steady(const struct core_history *history, struct lock_name name,
                             uint64_t epoch, struct dlm_node node);
 
+// The same for the shadow.
+bool core_history_is_steady_shadow(const struct core_history *history, struct lock_name name,
+                                   uint64_t epoch, struct dlm_node node);
+
 // ---- rules ------------------------------------------------------------------------------------
 
 struct core_rule {
@@ -76,6 +95,7 @@ struct core_rule {
     uint32_t member_count; // 0: names every resource
     uint32_t blocker_count;
     uint64_t gone; // bit i: members[i]
+    bool is_noted; // a shadow that is not gone has told what the dead may hold
     struct dlm_node members[DLM_NODES_MAX];
     struct dlm_node blockers[DLM_DEAD_MAX];
 };
@@ -105,7 +125,9 @@ void core_rules_note_view(struct core_rules *rules, const struct core_history *h
 // `node` is recovered: rules without blockers go. True if any went.
 bool core_rules_recovered(struct core_rules *rules, struct dlm_node node);
 
-// May a dead node hold `name` unknown to everyone?
+// May a dead node hold a lock on `name` unknown to everyone?
 bool core_rules_name(const struct core_rules *rules, struct lock_name name);
+// ... or a byte range? True wherever the other is.
+bool core_rules_name_ranges(const struct core_rules *rules, struct lock_name name);
 
 void core_rules_clear(struct core_rules *rules);

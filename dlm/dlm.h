@@ -292,6 +292,7 @@ struct dlm_counters {
     uint64_t denied;          // answers other than a grant, this node
     uint64_t blocking;        // callbacks to this node
     uint64_t mastered_grants; // given by this node as a master
+    uint64_t notes;           // of this node's locks, told to shadows
     uint64_t frames_sent;
     uint64_t messages_sent;
     uint64_t bytes_sent;
@@ -325,6 +326,8 @@ typedef void dlm_lock_visit(void *context, const struct dlm_lock_info *info);
 // This node's locks and ranges, then what it knows as a master, each in no particular order.
 // The visitor must not step the core.
 void dlm_core_visit_locks(const struct dlm_core *core, dlm_lock_visit *visit, void *context);
+// The notes that this node keeps as a shadow: `granted` is what the lock is at most.
+void dlm_core_visit_notes(const struct dlm_core *core, dlm_lock_visit *visit, void *context);
 
 // Where the rebuild after the last view stands.
 struct dlm_core_status {
@@ -334,6 +337,7 @@ struct dlm_core_status {
     uint32_t dead_count;   // died and not recovered
     size_t lock_count;     // this node's
     size_t resource_count; // mastered here
+    size_t note_count;     // of locks of others, kept here
 };
 
 struct dlm_core_status dlm_core_status_get(const struct dlm_core *core);
@@ -341,6 +345,8 @@ const struct dlm_counters *dlm_core_counters(const struct dlm_core *core);
 
 // The member that masters `name` in the current view; node_id 0 before the first view.
 struct dlm_node dlm_core_master_of(const struct dlm_core *core, struct lock_name name);
+// The member that keeps notes of who may hold `name`; node_id 0 also where there is but one member.
+struct dlm_node dlm_core_shadow_of(const struct dlm_core *core, struct lock_name name);
 
 void dlm_lock_info_to_text(const struct dlm_lock_info *info, struct text *text);
 void dlm_event_to_text(const struct dlm_event *event, struct text *text);

@@ -166,7 +166,7 @@ static bool hold_is_valid(const void *bytes)
     const struct message_hold_wire *m = bytes;
     return name_is_valid(&m->name) && node_is_valid(&m->holder) && mode_is_valid(m->granted) &&
            (mode_is_valid(m->requested) || m->requested == DLM_MODE_NONE) &&
-           !(m->flags & ~(MESSAGE_NOQUEUE | MESSAGE_VALUE)) && ZERO(m);
+           !(m->flags & ~(MESSAGE_NOQUEUE | MESSAGE_VALUE | MESSAGE_AT_MOST)) && ZERO(m);
 }
 
 static bool range_lock_is_valid(const void *bytes)
@@ -220,7 +220,7 @@ static bool rule_is_valid(const void *bytes)
     const struct message_rule_wire *m = bytes;
     uint32_t members = le32_get(m->member_count), blockers = le32_get(m->blocker_count);
 
-    if (members > DLM_NODES_MAX || blockers > DLM_DEAD_MAX)
+    if (members > DLM_NODES_MAX || blockers > DLM_DEAD_MAX || m->is_noted > 1 || !ZERO(m))
         return false;
     if (le16_get(m->header.length) != sizeof(*m) + (members + blockers) * sizeof(m->nodes[0]))
         return false;
@@ -234,6 +234,13 @@ static bool ready_is_valid(const void *bytes)
 {
     const struct message_ready_wire *m = bytes;
     return m->is_first <= 1 && ZERO(m);
+}
+
+static bool note_is_valid(const void *bytes)
+{
+    const struct message_note_wire *m = bytes;
+    return name_is_valid(&m->name) && (mode_is_valid(m->mode) || m->mode == DLM_MODE_NONE) &&
+           !(m->flags & ~MESSAGE_ANSWER) && ZERO(m);
 }
 
 struct message_kind {
@@ -272,6 +279,8 @@ static const struct message_kind kinds[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_DEADLOCK] = {"DEADLOCK", sizeof(struct message_deadlock_wire), false, cancel_is_valid},
     [MESSAGE_RULE] = {"RULE", sizeof(struct message_rule_wire), true, rule_is_valid},
     [MESSAGE_READY] = {"READY", sizeof(struct message_ready_wire), false, ready_is_valid},
+    [MESSAGE_NOTE] = {"NOTE", sizeof(struct message_note_wire), false, note_is_valid},
+    [MESSAGE_NOTED] = {"NOTED", sizeof(struct message_noted_wire), false, cancel_is_valid},
 };
 
 // 0 and the length of the message that begins `bytes`.
@@ -355,6 +364,8 @@ static void hold_to_text(const struct message_hold_wire *m, struct text *text)
              dlm_mode_text(m->granted));
     if (m->requested != DLM_MODE_NONE)
         text_add(text, "->%s", dlm_mode_text(m->requested));
+    if (m->flags & MESSAGE_AT_MOST)
+        text_add(text, " at most");
 }
 
 static void range_lock_to_text(const struct message_range_lock_wire *m, struct text *text)
@@ -373,7 +384,7 @@ void message_to_text(const struct message_header_wire *message, struct text *tex
     uint16_t type = le16_get(message->type);
 
     text_add(text, "%s", message_type_text(type));
-    if (type == MESSAGE_REQUEST)
+    if (type == MESSAGE_REQUEST || type == MESSAGE_NOTE)
         text_add(text, " %u/%" PRIu64 " cookie=%" PRIu64 " %s", le32_get(request->name.type),
                  le64_get(request->name.id), le64_get(request->cookie),
                  dlm_mode_text(request->mode));
@@ -383,7 +394,8 @@ void message_to_text(const struct message_header_wire *message, struct text *tex
     else if (type == MESSAGE_GRANT || type == MESSAGE_BLOCKING)
         text_add(text, " cookie=%" PRIu64 " %s", le64_get(grant->cookie),
                  dlm_mode_text(grant->mode)); // both keep the mode at the same offset
-    else if (type == MESSAGE_RELEASE || type == MESSAGE_CANCEL || type == MESSAGE_DENIED)
+    else if (type == MESSAGE_RELEASE || type == MESSAGE_CANCEL || type == MESSAGE_DENIED ||
+             type == MESSAGE_NOTED)
         text_add(text, " cookie=%" PRIu64, le64_get(grant->cookie));
     else if (type == MESSAGE_HOLD)
         hold_to_text(bytes, text);
@@ -391,7 +403,9 @@ void message_to_text(const struct message_header_wire *message, struct text *tex
         range_lock_to_text(bytes, text);
 }
 _Static_assert(offsetof(struct message_grant_wire, mode) ==
-                   offsetof(struct message_blocking_wire, mode),
+                       offsetof(struct message_blocking_wire, mode) &&
+                   offsetof(struct message_request_wire, mode) ==
+                       offsetof(struct message_note_wire, mode),
                "message_to_text reads one through the other");
 
 // ---- hello ------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@
 //   CANCEL RANGE_LOCK RANGE_TEST   RANGE_RESULT                PROBE_OWNER PROBE_WAITER DEADLOCK
 //   RANGE_UNLOCK RANGE_CANCEL
 //
+//   asking side -> shadow: NOTE    shadow -> asking side: NOTED
+//
 // Serials: each node numbers what it asks. `base` is the serial under which the master learnt of
 // a lock (REQUEST or HOLD), `serial` that of the operation which is being asked or answered. A
 // lock that is taken to another master gets a new base, so nothing that was said about it before
-// can be mistaken.
+// can be mistaken. Notes have serials of their own: a lock's note may move where the lock does not.
 #pragma once
 
 #include "dlm/dlm.h"
@@ -60,6 +62,8 @@ enum message_type {
     MESSAGE_DEADLOCK,
     MESSAGE_RULE,
     MESSAGE_READY,
+    MESSAGE_NOTE,
+    MESSAGE_NOTED,
     MESSAGE_TYPE_COUNT,
 };
 
@@ -98,7 +102,9 @@ _Static_assert(sizeof(struct range_wire) == 40, "wire size");
 
 enum message_flags {
     MESSAGE_NOQUEUE = 1,
-    MESSAGE_VALUE = 2, // the value field is set (CONVERT, RELEASE) or valid (GRANT, HOLD)
+    MESSAGE_VALUE = 2,   // the value field is set (CONVERT, RELEASE) or valid (GRANT, HOLD)
+    MESSAGE_ANSWER = 4,  // NOTE: wants a NOTED
+    MESSAGE_AT_MOST = 8, // HOLD of somebody dead: it held `granted` or less, a shadow says
 };
 
 enum message_error {
@@ -178,8 +184,8 @@ struct message_blocking_wire {
 };
 _Static_assert(sizeof(struct message_blocking_wire) == 32, "wire size");
 
-// A lock taken to the resource's new master: by its holder, or by the old master for a node that
-// is dead and not recovered.
+// A lock taken to the resource's new master: by its holder, or by the old master (or its shadow,
+// if the old master is gone: AT_MOST) for a node that is dead and not recovered.
 struct message_hold_wire {
     struct message_header_wire header; // 0
     struct name_wire name;             // 8
@@ -287,9 +293,11 @@ struct message_rule_wire {
     le32_t member_count;               // 8
     le32_t blocker_count;              // 12
     le64_t gone;                       // 16  bit i: members[i]
-    struct node_wire nodes[];          // 24  members, then blockers
+    uint8_t is_noted;                  // 24  not for locks whose shadow is not gone
+    uint8_t zero[7];                   // 25
+    struct node_wire nodes[];          // 32  members, then blockers
 };
-_Static_assert(sizeof(struct message_rule_wire) == 24, "wire size");
+_Static_assert(sizeof(struct message_rule_wire) == 32, "wire size");
 
 // The end-of-holders marker of rule 1: all that moved by this view has been re-sent.
 struct message_ready_wire {
@@ -299,6 +307,25 @@ struct message_ready_wire {
     uint8_t zero[7];                   // 17
 };
 _Static_assert(sizeof(struct message_ready_wire) == 24, "wire size");
+
+// What the sender may hold, at most: to the resource's shadow (core_note.c).
+struct message_note_wire {
+    struct message_header_wire header; // 0
+    struct name_wire name;             // 8
+    le64_t cookie;                     // 24
+    le64_t serial;                     // 32  of the note
+    uint8_t mode;                      // 40  DLM_MODE_NONE: nothing any more
+    uint8_t flags;                     // 41
+    uint8_t zero[6];                   // 42
+};
+_Static_assert(sizeof(struct message_note_wire) == 48, "wire size");
+
+struct message_noted_wire {
+    struct message_header_wire header; // 0
+    le64_t cookie;                     // 8
+    le64_t serial;                     // 16
+};
+_Static_assert(sizeof(struct message_noted_wire) == 24, "wire size");
 
 // ---- frames -----------------------------------------------------------------------------------
 

@@ -61,6 +61,13 @@ enum dlm_mode dlm_mode_strongest_beside(unsigned held)
     return DLM_NL;
 }
 
+enum dlm_mode dlm_mode_weaker(enum dlm_mode a, enum dlm_mode b)
+{
+    if (dlm_mode_is_down(a, b))
+        return b;
+    return dlm_mode_is_down(b, a) ? a : DLM_CR;
+}
+
 bool dlm_mode_writes_value(enum dlm_mode mode)
 {
     return mode == DLM_PW || mode == DLM_EX;

@@ -41,6 +41,9 @@ enum dlm_mode dlm_mode_kept(enum dlm_mode from, enum dlm_mode to);
 // DLM_EX for an empty set, DLM_NL where EX is in it.
 enum dlm_mode dlm_mode_strongest_beside(unsigned held);
 
+// The strongest mode that is neither above `a` nor above `b`: CR for CW and PR, else one of them.
+enum dlm_mode dlm_mode_weaker(enum dlm_mode a, enum dlm_mode b);
+
 // PW and EX: the modes whose holder may write the value block.
 bool dlm_mode_writes_value(enum dlm_mode mode);
 

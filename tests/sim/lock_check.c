@@ -3,9 +3,11 @@
 //
 //   I1      no two lives hold conflicting modes or ranges; what a dead life held counts until
 //           `recovered` was sent
+//   rule 1  what a life was given because it asked is noted at its shadow at that moment
 //   rule 19 a value block that comes with a mode above CR and is called valid is the last written
 //   rebuild what holders re-send never conflicts
-//   agree   with nothing under way, holders and masters tell the same (lock_agreement.c)
+//   agree   with nothing under way, holders, masters and shadows tell the same (lock_agreement.c)
+//   I6      what nobody has is granted before a dead master is recovered (lock_probe.c)
 //   leaks   when all is given back, no core keeps anything
 #include "tests/sim/lock_world.h"
 
@@ -47,6 +49,42 @@ void check_grant(struct world *world, uint32_t index, const struct sim_lock *loc
     for (uint32_t i = 0; i < world->life_count; i++)
         for (int j = 0; j < LOCKS_PER_LIFE && counts(&world->lives[i]); j++)
             check_lock_pair(world, index, lock, i, &world->lives[i].locks[j]);
+}
+
+// ---- notes ------------------------------------------------------------------------------------
+
+struct note_wanted {
+    struct dlm_node node;
+    uint64_t cookie;
+    enum dlm_mode mode;
+    bool is_found;
+};
+
+static void find_note(void *context, const struct dlm_lock_info *info)
+{
+    struct note_wanted *wanted = context;
+
+    if (info->node.node_id == wanted->node.node_id &&
+        info->node.incarnation == wanted->node.incarnation && info->cookie == wanted->cookie)
+        wanted->is_found = info->granted == wanted->mode;
+}
+
+void check_noted(struct world *world, uint32_t index, const struct sim_lock *lock)
+{
+    const struct sim_life *life = &world->lives[index], *shadow;
+    struct dlm_node node = dlm_core_shadow_of(life->core, world->names[lock->resource]);
+    struct note_wanted wanted = {life->node, lock->cookie, lock->granted, false};
+
+    if (!node.node_id || life_find(world, node) == index || lock->granted == DLM_NL)
+        return;
+    shadow = &world->lives[life_find(world, node)];
+    if (!life_is_up(shadow) ||
+        dlm_core_status_get(shadow->core).epoch != dlm_core_status_get(life->core).epoch)
+        return;
+    dlm_core_visit_notes(shadow->core, find_note, &wanted);
+    if (!wanted.is_found)
+        world_fail(world, "rule 1: n%u is granted %s (cookie %" PRIu64 "), which n%u has not noted",
+                   life->node.node_id, dlm_mode_text(lock->granted), lock->cookie, node.node_id);
 }
 
 void check_value(struct world *world, uint32_t index, const struct sim_lock *lock,
@@ -117,14 +155,14 @@ void check_empty(struct world *world)
         if (!life_is_up(life))
             continue;
         struct dlm_core_status status = dlm_core_status_get(life->core);
-        if (!status.lock_count && !status.resource_count)
+        if (!status.lock_count && !status.resource_count && !status.note_count)
             continue;
         if (world->trace) {
             TEXT(text, TEXT_BYTES);
             dlm_core_to_text(life->core, &text);
             world_trace(world, "left over:\n%s", text.bytes);
         }
-        world_fail(world, "n%u is left with %zu locks and %zu resources", life->node.node_id,
-                   status.lock_count, status.resource_count);
+        world_fail(world, "n%u is left with %zu locks, %zu resources and %zu notes",
+                   life->node.node_id, status.lock_count, status.resource_count, status.note_count);
     }
 }

@@ -28,21 +28,27 @@ static bool draw_value(struct world *world, const struct sim_lock *lock, struct 
     return true;
 }
 
-static void request(struct world *world, struct sim_life *life, struct sim_lock *lock,
-                    struct dlm_event *event)
+void clients_ask(struct world *world, uint32_t index, struct sim_lock *lock, uint32_t resource,
+                 enum dlm_mode mode, struct dlm_event *event)
 {
     lock->state = LOCK_REQUESTED;
-    lock->cookie = ++life->cookie;
-    lock->resource = (uint32_t)random_below(&world->random, RESOURCES);
-    lock->requested = draw_mode(world);
+    lock->cookie = ++world->lives[index].cookie;
+    lock->resource = resource;
+    lock->requested = mode;
     lock->blocks = DLM_MODE_NONE;
     *event = (struct dlm_event){
         .type = DLM_EVENT_REQUEST,
-        .request = {.name = world->names[lock->resource],
-                    .cookie = lock->cookie,
-                    .mode = lock->requested,
-                    .flags = world_one_in(world, 6) ? DLM_NOQUEUE : 0},
+        .request = {.name = world->names[resource], .cookie = lock->cookie, .mode = mode},
     };
+}
+
+static void request(struct world *world, uint32_t index, struct sim_lock *lock,
+                    struct dlm_event *event)
+{
+    uint32_t resource = (uint32_t)random_below(&world->random, RESOURCES);
+
+    clients_ask(world, index, lock, resource, draw_mode(world), event);
+    event->request.flags = world_one_in(world, 6) ? DLM_NOQUEUE : 0;
 }
 
 static void convert(struct world *world, struct sim_lock *lock, enum dlm_mode mode,
@@ -111,14 +117,16 @@ static bool act_granted(struct world *world, struct sim_life *life, struct sim_l
     return true;
 }
 
-static bool act_lock(struct world *world, struct sim_life *life, struct sim_lock *lock,
+static bool act_lock(struct world *world, uint32_t index, struct sim_lock *lock,
                      struct dlm_event *event)
 {
+    struct sim_life *life = &world->lives[index];
+
     switch (lock->state) {
     case LOCK_FREE:
         if (world->now > world->faults_end || life->state == LIFE_LEAVING)
             return false;
-        request(world, life, lock, event);
+        request(world, index, lock, event);
         return true;
     case LOCK_GRANTED:
         return act_granted(world, life, lock, event);
@@ -138,7 +146,7 @@ size_t clients_act(struct world *world, uint32_t index, struct dlm_event *events
     size_t wanted = world_one_in(world, 4) ? EVENTS_PER_STEP : 1;
 
     for (size_t i = 0; i < LOCKS_PER_LIFE && count < wanted; i++)
-        count += act_lock(world, life, &life->locks[(first + i) % LOCKS_PER_LIFE], &events[count]);
+        count += act_lock(world, index, &life->locks[(first + i) % LOCKS_PER_LIFE], &events[count]);
     return count;
 }
 
@@ -173,11 +181,14 @@ void clients_granted(struct world *world, uint32_t index, const struct dlm_effec
         lock->requested != grant->mode)
         world_fail(world, "lock %" PRIu64 " is granted %s unasked", grant->cookie,
                    dlm_mode_text(grant->mode));
+    bool was_asked = lock->granted != grant->mode;
     lock->state = LOCK_GRANTED;
     lock->granted = grant->mode;
     lock->requested = DLM_MODE_NONE;
     world->grants++;
     check_grant(world, index, lock);
+    if (was_asked)
+        check_noted(world, index, lock);
     check_value(world, index, lock, grant);
 }
 

@@ -92,6 +92,10 @@ static void recover(struct world *world, const struct sim_event *event)
     struct sim_life *life = &world->lives[event->life];
     struct membership_entry entry = {.recovered = life->node};
 
+    if (probe_holds_back(world, event->life)) {
+        world_schedule(world, 20, recover)->life = event->life;
+        return;
+    }
     if (life_is_up(life)) {
         world_trace(world, "n%u is fenced", life->node.node_id);
         life_stop(world, event->life);
@@ -107,7 +111,8 @@ static void recover(struct world *world, const struct sim_event *event)
 // The members agree that it is dead; others that died in the meantime go with the same view.
 static void notice(struct world *world, const struct sim_event *event)
 {
-    bool any = false;
+    bool can_probe = probe_can_start(world);
+    uint32_t count = 0, dead = 0;
 
     (void)event;
     for (uint32_t i = 0; i < world->life_count; i++) {
@@ -116,13 +121,16 @@ static void notice(struct world *world, const struct sim_event *event)
             continue;
         if (!remove_from(world->members, &world->member_count, i))
             continue;
-        any = true;
+        dead = i;
+        count++;
         world->dead[world->dead_count++] = i;
         world_schedule(world, world_between(world, 10, world_one_in(world, 3) ? 30 : 300), recover)
             ->life = i;
     }
-    if (any)
+    if (count)
         publish_view(world);
+    if (count == 1 && can_probe)
+        probe_start(world, dead);
 }
 
 static void cut_all(struct world *world, uint32_t index)

@@ -7,6 +7,7 @@
 //   lock_membership.c  the ordered log of views and `recovered`; crashes, expulsions, leaves, joins
 //   lock_clients.c     random users of locks, who answer callbacks after a while
 //   lock_ranges.c      random users of byte ranges
+//   lock_probe.c       after a death, what nobody has is granted before the recovery
 //   lock_check.c       the truth: who was told that it holds what; invariants after each step
 //   lock_agreement.c   holders and masters compared when nothing is under way
 //   lock_history.c     one history from the first view to the last release
@@ -24,6 +25,7 @@ enum {
     LOCKS_PER_LIFE = 5,
     OWNERS_PER_LIFE = 3,
     RESOURCES = 4,
+    RESOURCE_FRESH = RESOURCES, // another name each time (lock_probe.c)
     RANGE_FILES = 2,
     RANGE_UNITS = 16, // granularity of the truth about byte ranges
     EVENTS_PER_STEP = 4,
@@ -90,6 +92,16 @@ struct membership_entry {
     struct dlm_node recovered;
 };
 
+// A wait that must end before `dead` is recovered.
+struct sim_probe {
+    bool is_on;
+    uint32_t dead; // life
+    uint32_t life; // who asks
+    uint64_t epoch;
+    uint64_t cookie; // 0: has not asked yet
+    uint64_t deadline;
+};
+
 struct world;
 
 struct sim_event {
@@ -124,13 +136,15 @@ struct world {
     uint32_t dead_count;
     uint64_t epoch;
     uint32_t slot_count;
-    struct lock_name names[RESOURCES];
-    uint64_t value_truth[RESOURCES]; // version that a valid value block must carry
-    uint64_t value_last;             // version last given out
-    uint64_t faults_end;             // no fault begins and no new request is made after it
-    bool is_frozen;                  // nobody does anything
-    bool is_draining;                // everything is to be given back
-    uint32_t delay_max;              // of a message, mostly
+    struct lock_name names[RESOURCES + 1];
+    uint64_t value_truth[RESOURCES + 1]; // version that a valid value block must carry
+    uint64_t value_last;                 // version last given out
+    struct sim_probe probe;
+    uint64_t fresh_id;   // last given out
+    uint64_t faults_end; // no fault begins and no new request is made after it
+    bool is_frozen;      // nobody does anything
+    bool is_draining;    // everything is to be given back
+    uint32_t delay_max;  // of a message, mostly
     uint64_t steps;
     uint64_t grants;
     bool is_failed;
@@ -176,6 +190,9 @@ void clients_granted(struct world *world, uint32_t life, const struct dlm_effect
 void clients_denied(struct world *world, uint32_t life, const struct dlm_effect_denied *denied);
 void clients_blocking(struct world *world, uint32_t life,
                       const struct dlm_effect_blocking *blocking);
+// The event that asks for `lock`, which is free.
+void clients_ask(struct world *world, uint32_t life, struct sim_lock *lock, uint32_t resource,
+                 enum dlm_mode mode, struct dlm_event *event);
 // Anything pending or held?
 bool clients_are_pending(const struct sim_life *life);
 bool clients_hold(const struct sim_life *life);
@@ -188,8 +205,18 @@ void ranges_init(struct sim_life *life);
 bool ranges_are_pending(const struct sim_life *life);
 bool ranges_hold(const struct sim_life *life);
 
+// lock_probe.c
+// One member is about to be declared dead: nobody else is, and all others have a complete view.
+bool probe_can_start(const struct world *world);
+// It was, and no survivor has heard of it yet.
+void probe_start(struct world *world, uint32_t dead);
+// Must `recovered` of this life wait?
+bool probe_holds_back(struct world *world, uint32_t dead);
+
 // lock_check.c
 void check_grant(struct world *world, uint32_t life, const struct sim_lock *lock);
+// Answered by a grant, not a conversion down.
+void check_noted(struct world *world, uint32_t life, const struct sim_lock *lock);
 void check_value(struct world *world, uint32_t life, const struct sim_lock *lock,
                  const struct dlm_effect_grant *grant);
 void check_range(struct world *world, uint32_t life, const struct sim_owner *owner, uint32_t file);

@@ -79,6 +79,11 @@ tests/unit/test_dlm_recovery_SOURCES   := tests/unit/test_dlm_recovery.c tests/u
 tests/unit/test_dlm_recovery_LIBRARIES := dlm base
 tests/unit/test_dlm_recovery_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_dlm_shadow
+tests/unit/test_dlm_shadow_SOURCES   := tests/unit/test_dlm_shadow.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_shadow_LIBRARIES := dlm base
+tests/unit/test_dlm_shadow_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_dlm_ranges
 tests/unit/test_dlm_ranges_SOURCES   := tests/unit/test_dlm_ranges.c tests/unit/test_dlm_cluster.c
 tests/unit/test_dlm_ranges_LIBRARIES := dlm base

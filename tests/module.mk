@@ -3,13 +3,14 @@
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
 POSIX_TESTS   := names attributes data locks full
-TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/hold_open tests/open_for_write \
-                 tests/together tests/visibility tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
+TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/hold_open \
+                 tests/open_for_write tests/together tests/visibility tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
 
 tests/nodes_SOURCES     := tests/bench/nodes.c
+tests/survivor_SOURCES  := tests/bench/survivor.c
 tests/hold_open_SOURCES := tests/cluster/hold_open.c
 
 tests/lun_proxy_SOURCES := tests/lib/lun_proxy.c

@@ -13,7 +13,7 @@
 enum {
     FRAME_HEADER_BYTES = sizeof(struct frame_header_wire),
     OUT_BYTES_FIRST = 4096,
-    SELF_MESSAGE_BYTES_MAX = 256, // a RULE, the only longer one, goes to peers alone
+    SLICE_DEFAULT = 128, // about a quarter of a millisecond
 };
 
 // ---- life -------------------------------------------------------------------------------------
@@ -25,6 +25,7 @@ struct dlm_core *dlm_core_new(const struct dlm_core_config *config)
     CHECK(core != NULL && config->self.node_id != 0 && config->clock != NULL);
     core->self = config->self;
     core->clock = config->clock;
+    core->slice = config->slice ? config->slice : SLICE_DEFAULT;
     core->lock_pool.object_bytes = sizeof(struct core_lock);
     core->file_pool.object_bytes = sizeof(struct core_file);
     core->wait_pool.object_bytes = sizeof(struct core_range_wait);
@@ -58,6 +59,7 @@ void dlm_core_free(struct dlm_core *core)
         free(wait->probes);
     for (uint32_t i = 0; i < core->peer_count; i++)
         peer_free(core->peers[i]);
+    core_recovery_free_departed(core);
     core_rules_clear(&core->rules);
     core_history_deinit(&core->history);
     table_deinit(&core->locks);
@@ -205,34 +207,13 @@ static receive_function *const receivers[MESSAGE_TYPE_COUNT] = {
     [MESSAGE_NOTED] = core_note_receive_noted,
 };
 
-static void receive_message(struct dlm_core *core, struct core_peer *from, uint64_t epoch,
-                            const void *wire)
+void core_receive_message(struct dlm_core *core, struct core_peer *from, uint64_t epoch,
+                          const void *wire)
 {
     const struct message_header_wire *header = wire;
     struct core_message message = {.from = from, .epoch = epoch, .wire = wire};
 
     receivers[le16_get(header->type)](core, &message);
-}
-
-// Handles what we said to ourselves, in order, and what follows from it.
-static void drain_self(struct dlm_core *core)
-{
-    struct core_peer *self = core->self_peer;
-    _Alignas(8) uint8_t message[SELF_MESSAGE_BYTES_MAX];
-
-    if (!self || !self->out_count)
-        return;
-    uint64_t epoch = core_history_current(&core->history)->epoch;
-    for (size_t at = FRAME_HEADER_BYTES; at < self->out_length;) {
-        const struct message_header_wire *header = (const void *)(self->out + at);
-        size_t length = le16_get(header->length);
-        CHECK(length <= sizeof(message));
-        memcpy(message, header, length);
-        at += length;
-        receive_message(core, self, epoch, message);
-    }
-    self->out_length = FRAME_HEADER_BYTES;
-    self->out_count = 0;
 }
 
 struct core_peer *core_peer_find(const struct dlm_core *core, struct dlm_node node)
@@ -286,7 +267,7 @@ static void receive_verified(struct dlm_core *core, const struct frame_header *h
         peer->epoch_seen = header->epoch;
     const uint8_t *at = bytes + FRAME_HEADER_BYTES;
     for (uint32_t i = 0; i < header->message_count; i++) {
-        receive_message(core, peer, header->epoch, at);
+        core_receive_message(core, peer, header->epoch, at);
         at += le16_get(((const struct message_header_wire *)(const void *)at)->length);
     }
 }
@@ -340,27 +321,29 @@ static void receive_frame(struct dlm_core *core, const struct dlm_frame *frame)
         receive_verified(core, &header, bytes);
 }
 
-void core_replay_held_frames(struct dlm_core *core)
+bool core_replay_held_frame(struct dlm_core *core)
 {
-    uint64_t epoch = core_history_current(&core->history)->epoch;
-    struct core_held_frame *held = TAILQ_FIRST(&core->held_frames), *next;
+    const struct core_view *view = core_history_current(&core->history);
+    struct core_held_frame *held;
+    struct frame_header header;
 
-    for (; held; held = next) {
-        struct frame_header header;
-        next = TAILQ_NEXT(held, link);
-        if (held->epoch > epoch)
-            continue;
-        TAILQ_REMOVE(&core->held_frames, held, link);
-        CHECK(message_frame_verify((const uint8_t *)held->bytes, held->length, &header) == 0);
-        receive_verified(core, &header, (const uint8_t *)held->bytes);
-        free(held);
-        drain_self(core);
+    TAILQ_FOREACH (held, &core->held_frames, link)
+        if (core->replays_held && held->epoch <= view->epoch)
+            break;
+    if (!held) {
+        core->replays_held = false;
+        return false;
     }
+    TAILQ_REMOVE(&core->held_frames, held, link);
+    CHECK(message_frame_verify((const uint8_t *)held->bytes, held->length, &header) == 0);
+    receive_verified(core, &header, (const uint8_t *)held->bytes);
+    free(held);
+    return true;
 }
 
-// ---- the step ---------------------------------------------------------------------------------
+// ---- events -----------------------------------------------------------------------------------
 
-static void take_event(struct dlm_core *core, const struct dlm_event *event)
+void core_take_event(struct dlm_core *core, const struct dlm_event *event)
 {
     switch (event->type) {
     case DLM_EVENT_REQUEST:
@@ -396,19 +379,4 @@ static void take_event(struct dlm_core *core, const struct dlm_event *event)
         return;
     }
     CHECK(!"an event of a known type");
-}
-
-void dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size_t count,
-                   struct dlm_effects *effects)
-{
-    CHECK(core->effects == NULL);
-    effects->count = 0;
-    effects->byte_count = 0;
-    core->effects = effects;
-    for (size_t i = 0; i < count; i++) {
-        take_event(core, &events[i]);
-        drain_self(core);
-    }
-    core_flush_frames(core);
-    core->effects = NULL;
 }

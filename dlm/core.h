@@ -2,16 +2,21 @@
 // Inside the lock core: its objects, and what its parts say to each other. Included by dlm/core*.c
 // alone.
 //
-//   core.c           events in, frames in and out, the loop-back of messages to ourselves
+//   core.c           events in, frames in and out
+//   core_work.c      a step: events, messages to ourselves, and long work in slices
 //   core_client.c    asking side of locks: what this node holds and waits for
 //   core_note.c      what a node may hold, told to the shadow: both ends
 //   core_resource.c, core_master.c   granting side of locks: its objects, its decisions
 //   core_range_client.c, core_range_master.c, core_deadlock.c    the same for byte ranges
-//   core_recovery.c  a view change from top to bottom; `recovered`
+//   core_recovery.c  a view change; `recovered`     core_depart.c   ... at the master
 //   core_view.c      masters, history, rules        core_ranges.c   sets of ranges
 //
 // A message to ourselves goes through the same code as one to a peer: it is queued and handled
 // before the event that caused it is over. So no handler ever runs inside another.
+//
+// What walks a whole table is done piece by piece (`work`). Nothing else happens in between:
+// neither events nor messages to ourselves are handled, so a table that is walked changes by the
+// walk alone.
 #pragma once
 
 #include "dlm/core_ranges.h"
@@ -172,8 +177,32 @@ struct core_held_frame {
     max_align_t bytes[];
 };
 
+// In the order of a view change up to WORK_FILES.
+enum core_work_kind {
+    WORK_NONE,
+    WORK_RESOURCES, // relays what the dead hold, lets go of what moved away
+    WORK_NOTES,     // says what the dead may hold where the master is gone too
+    WORK_LOCKS,     // takes what we hold and want to the new masters and shadows
+    WORK_FILES,
+    WORK_SETTLE,    // all are ready: decides on what moved here
+    WORK_RECOVERED, // what this dead node held is free
+};
+
+struct core_work {
+    enum core_work_kind kind;
+    struct table_cursor cursor;
+    struct dlm_node recovered;
+};
+
 struct dlm_core {
     struct dlm_node self;
+    uint32_t slice; // pieces of work in a step
+    struct core_work work;
+    bool is_all_ready;                         // but not settled yet
+    bool replays_held;                         // a held frame may be due
+    size_t self_at;                            // messages to ourselves are handled up to here
+    struct core_peer *departed[DLM_NODES_MAX]; // in the view before: something may point to them
+    uint32_t departed_count;
     struct lamport_clock *clock;
     struct core_history history;
     struct core_peer *peers[DLM_NODES_MAX]; // as the members of the current view
@@ -230,7 +259,11 @@ struct core_place core_place_of(const struct dlm_core *core, struct lock_name na
 uint64_t core_holder_hash(struct dlm_node node, uint64_t cookie);
 uint64_t core_name_hash(struct lock_name name);
 void core_flush_frames(struct dlm_core *core);
-void core_replay_held_frames(struct dlm_core *core);
+void core_take_event(struct dlm_core *core, const struct dlm_event *event);
+void core_receive_message(struct dlm_core *core, struct core_peer *from, uint64_t epoch,
+                          const void *wire);
+// Handles the oldest held frame whose view is installed. False: there is none.
+bool core_replay_held_frame(struct dlm_core *core);
 
 // core_client.c
 void core_client_request(struct dlm_core *core, const struct dlm_request *request);
@@ -243,8 +276,8 @@ void core_client_receive_blocking(struct dlm_core *core, const struct core_messa
 // Grants what is pending, if both the master and the shadow have said so.
 void core_client_finish(struct dlm_core *core, struct core_lock *lock);
 struct core_lock *core_lock_find(const struct dlm_core *core, uint64_t cookie);
-// Takes every lock whose master or shadow is another one in the current view to it.
-void core_client_move(struct dlm_core *core);
+// A view change: takes the lock to its master and its shadow, if another one is that now.
+void core_client_move(struct dlm_core *core, struct core_lock *lock);
 
 // core_note.c
 // The lock's shadow is `shadow` from now on; what was noted elsewhere is void.
@@ -257,9 +290,9 @@ void core_note_lower(struct dlm_core *core, struct core_lock *lock, uint8_t mode
 bool core_note_is_enough(const struct core_lock *lock);
 void core_note_receive(struct dlm_core *core, const struct core_message *message);
 void core_note_receive_noted(struct dlm_core *core, const struct core_message *message);
-// A view change: says what the dead may hold where the master is gone too, and forgets what is not
-// this node's to keep any more.
-void core_notes_change(struct dlm_core *core);
+// A view change: tells the master of somebody dead, if the old one is gone too, and forgets what is
+// not this node's to keep any more.
+void core_note_change(struct dlm_core *core, struct core_note *note);
 
 // core_resource.c
 struct core_resource *core_resource_find(const struct dlm_core *core, struct lock_name name);
@@ -299,7 +332,7 @@ void core_range_client_lock(struct dlm_core *core, const struct dlm_range_lock *
 void core_range_client_unlock(struct dlm_core *core, const struct dlm_range_unlock *unlock);
 void core_range_client_cancel(struct dlm_core *core, const struct dlm_range_cancel *cancel);
 void core_range_client_receive_result(struct dlm_core *core, const struct core_message *message);
-void core_range_client_move(struct dlm_core *core);
+void core_range_client_move(struct dlm_core *core, struct core_file *file);
 void core_range_wait_cancel(struct dlm_core *core, struct core_range_wait *wait, int error);
 void core_file_free(struct dlm_core *core, struct core_file *file);
 
@@ -322,8 +355,18 @@ void core_deadlock_receive_owner(struct dlm_core *core, const struct core_messag
 void core_deadlock_receive_waiter(struct dlm_core *core, const struct core_message *message);
 void core_deadlock_receive_found(struct dlm_core *core, const struct core_message *message);
 
+// core_depart.c
+void core_depart_resource(struct dlm_core *core, struct core_resource *resource);
+void core_depart_recovered(struct dlm_core *core, struct core_resource *resource,
+                           struct dlm_node node);
+
 // core_recovery.c
 void core_recovery_view(struct dlm_core *core, const struct dlm_view *view);
 void core_recovery_recovered(struct dlm_core *core, struct dlm_node node);
+// The next piece of `work`.
+void core_recovery_work(struct dlm_core *core);
+// All are ready: begins to settle.
+void core_recovery_settle(struct dlm_core *core);
+void core_recovery_free_departed(struct dlm_core *core);
 void core_recovery_receive_rule(struct dlm_core *core, const struct core_message *message);
 void core_recovery_receive_ready(struct dlm_core *core, const struct core_message *message);

@@ -314,21 +314,15 @@ static void lock_note(struct dlm_core *core, struct core_lock *lock)
         core_client_finish(core, lock);
 }
 
-void core_client_move(struct dlm_core *core)
+void core_client_move(struct dlm_core *core, struct core_lock *lock)
 {
-    struct table_cursor cursor = table_begin(&core->locks);
-    struct table_link *link;
+    struct core_place place = core_place_of(core, lock->name);
+    bool is_noted_anew = lock->shadow != (place.shadow == core->self_peer ? NULL : place.shadow);
 
-    while ((link = table_next(&cursor))) {
-        struct core_lock *lock = CONTAINER_OF(link, struct core_lock, link);
-        struct core_place place = core_place_of(core, lock->name);
-        bool is_shadow_new =
-            lock->shadow != (place.shadow == core->self_peer ? NULL : place.shadow);
-        if (is_shadow_new)
-            core_note_place(core, lock, place.shadow);
-        if (place.master != lock->master && !lock_move(core, lock, place.master))
-            continue;
-        if (is_shadow_new)
-            lock_note(core, lock);
-    }
+    if (is_noted_anew)
+        core_note_place(core, lock, place.shadow);
+    if (place.master != lock->master && !lock_move(core, lock, place.master))
+        return;
+    if (is_noted_anew)
+        lock_note(core, lock);
 }

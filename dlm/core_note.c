@@ -165,18 +165,13 @@ static bool master_departed(const struct dlm_core *core, struct lock_name name)
     return !core_peer_find(core, before->members[master]);
 }
 
-void core_notes_change(struct dlm_core *core)
+void core_note_change(struct dlm_core *core, struct core_note *note)
 {
-    struct table_cursor cursor = table_begin(&core->notes);
-    struct table_link *link;
+    struct core_place place = core_place_of(core, note->name);
 
-    while ((link = table_next(&cursor))) {
-        struct core_note *note = CONTAINER_OF(link, struct core_note, link);
-        struct core_place place = core_place_of(core, note->name);
-        if (!note->peer->is_departed && place.shadow == core->self_peer)
-            continue;
-        if (core_dead_has(&core->dead, note->peer->node) && master_departed(core, note->name))
-            tell_master(core, note, place.master);
-        note_free(core, note);
-    }
+    if (!note->peer->is_departed && place.shadow == core->self_peer)
+        return;
+    if (core_dead_has(&core->dead, note->peer->node) && master_departed(core, note->name))
+        tell_master(core, note, place.master);
+    note_free(core, note);
 }

@@ -336,15 +336,10 @@ static void file_move(struct dlm_core *core, struct core_file *file, struct core
     file_put(core, file);
 }
 
-void core_range_client_move(struct dlm_core *core)
+void core_range_client_move(struct dlm_core *core, struct core_file *file)
 {
-    struct table_cursor cursor = table_begin(&core->files);
-    struct table_link *link;
+    struct core_peer *master = core_peer_of_master(core, file->name);
 
-    while ((link = table_next(&cursor))) {
-        struct core_file *file = CONTAINER_OF(link, struct core_file, link);
-        struct core_peer *master = core_peer_of_master(core, file->name);
-        if (master != file->master)
-            file_move(core, file, master);
-    }
+    if (master != file->master)
+        file_move(core, file, master);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A view change, read from top to bottom in core_recovery_view. Every phase is the same whether
-// the rebuild of the view before was over or not; a view that comes in the middle simply goes on
-// from what is here (core_view.h tells what may be missing then, and how it is made up for).
+// A view change: begun in core_recovery_view, gone on with by core_recovery_work kind by kind,
+// ended by the last READY. Every phase is the same whether the rebuild of the view before was over
+// or not; a view that comes in the middle simply goes on from what is here (core_view.h tells what
+// may be missing then, and how it is made up for).
 //
 //   node A (holds R)        B (mastered R, dead)      C (R's shadow, masters R in view 8)
 //   view 8 ─ HOLD R ────────────────────────────────► what it noted of B it takes for held;
@@ -19,12 +20,6 @@
 #include <string.h>
 
 // ---- peers ------------------------------------------------------------------------------------
-
-// Members of the last view that are not in this one: kept until nothing points to them.
-struct departed {
-    struct core_peer *peers[DLM_NODES_MAX];
-    uint32_t count;
-};
 
 static struct core_peer *peer_new(struct dlm_node node, uint64_t epoch)
 {
@@ -48,12 +43,10 @@ static struct core_peer *peer_take(struct dlm_core *core, struct dlm_node node)
     return NULL;
 }
 
-static void change_peers(struct dlm_core *core, const struct dlm_view *view,
-                         struct departed *departed)
+static void change_peers(struct dlm_core *core, const struct dlm_view *view)
 {
     struct core_peer *peers[DLM_NODES_MAX];
 
-    departed->count = 0;
     core->self_peer = NULL;
     for (uint32_t i = 0; i < view->member_count; i++) {
         peers[i] = peer_take(core, view->members[i]);
@@ -66,7 +59,7 @@ static void change_peers(struct dlm_core *core, const struct dlm_view *view,
         if (!core->peers[i])
             continue;
         core->peers[i]->is_departed = true;
-        departed->peers[departed->count++] = core->peers[i];
+        core->departed[core->departed_count++] = core->peers[i];
     }
     CHECK(core->self_peer != NULL);
     for (uint32_t i = 0; i < view->member_count; i++)
@@ -74,124 +67,14 @@ static void change_peers(struct dlm_core *core, const struct dlm_view *view,
     core->peer_count = view->member_count;
 }
 
-static void free_departed(struct departed *departed)
+// Nothing points to them any more.
+void core_recovery_free_departed(struct dlm_core *core)
 {
-    for (uint32_t i = 0; i < departed->count; i++) {
-        free(departed->peers[i]->out);
-        free(departed->peers[i]);
+    for (uint32_t i = 0; i < core->departed_count; i++) {
+        free(core->departed[i]->out);
+        free(core->departed[i]);
     }
-}
-
-// ---- the granting side ------------------------------------------------------------------------
-
-// Only the old master knows what the dead hold here: it tells the new one.
-static void relay_dead(struct dlm_core *core, const struct core_resource *resource,
-                       struct core_peer *master)
-{
-    const struct core_holder *holder;
-    const struct core_range *held;
-
-    TAILQ_FOREACH (holder, &resource->granted, granted_link) {
-        struct message_hold_wire m = {
-            .name = message_name_make(resource->name),
-            .holder = message_node_make(holder->node),
-            .cookie = le64_make(holder->cookie),
-            .serial = le64_make(holder->base),
-            .granted = holder->granted,
-            .requested = DLM_MODE_NONE,
-        };
-        if (holder->at_most != DLM_MODE_NONE) {
-            m.flags = MESSAGE_AT_MOST;
-            m.granted = resource->is_moving ? holder->at_most : holder->granted;
-        }
-        if (core_dead_has(&core->dead, holder->node) && !SABOTAGE(dlm_no_relay))
-            core_send(core, master, &m, MESSAGE_HOLD, sizeof(m));
-    }
-    TAILQ_FOREACH (held, &resource->ranges, link) {
-        struct message_range_hold_wire m = {
-            .name = message_name_make(resource->name),
-            .holder = message_node_make(held->node),
-            .range = message_range_make(&held->range),
-        };
-        if (core_dead_has(&core->dead, held->node) && !SABOTAGE(dlm_no_relay))
-            core_send(core, master, &m, MESSAGE_RANGE_HOLD, sizeof(m));
-    }
-}
-
-// A lock of somebody who is no member any more: kept if it died, purged if it left (rule 28).
-static void depart_holder(struct dlm_core *core, struct core_holder *holder)
-{
-    struct core_resource *resource = holder->resource;
-    bool is_dead = core_dead_has(&core->dead, holder->node);
-
-    if (holder->granted != DLM_MODE_NONE && dlm_mode_writes_value(holder->granted) &&
-        !SABOTAGE(dlm_trust_old_value))
-        resource->value_valid = false; // rule 19
-    if (!is_dead && SABOTAGE(dlm_no_purge))
-        is_dead = true;
-    if (is_dead && SABOTAGE(dlm_grant_before_recovered))
-        is_dead = false;
-    if (holder->granted == DLM_MODE_NONE || !is_dead) {
-        core_holder_free(core, holder);
-        return;
-    }
-    core_holder_unqueue(holder); // a conversion of the dead waits no more
-    holder->peer = NULL;
-}
-
-static void depart_holders(struct dlm_core *core, struct core_holder_list *list, bool is_granted)
-{
-    struct core_holder *holder = TAILQ_FIRST(list), *next;
-
-    for (; holder; holder = next) {
-        next = is_granted ? TAILQ_NEXT(holder, granted_link) : TAILQ_NEXT(holder, queue_link);
-        if (holder->peer && holder->peer->is_departed)
-            depart_holder(core, holder);
-    }
-}
-
-static void depart_ranges(struct dlm_core *core, struct core_resource *resource)
-{
-    struct core_range *held = TAILQ_FIRST(&resource->ranges), *next;
-    struct core_range_waiter *waiter = TAILQ_FIRST(&resource->range_waiters), *next_waiter;
-
-    for (; held; held = next) {
-        next = TAILQ_NEXT(held, link);
-        if (held->is_dead || core_peer_find(core, held->node))
-            continue;
-        held->is_dead = core_dead_has(&core->dead, held->node);
-        if (held->is_dead && !SABOTAGE(dlm_forget_dead_ranges))
-            continue;
-        TAILQ_REMOVE(&resource->ranges, held, link);
-        pool_put(&core->range_pool, held);
-    }
-    for (; waiter; waiter = next_waiter) {
-        next_waiter = TAILQ_NEXT(waiter, link);
-        if (waiter->peer->is_departed)
-            core_range_waiter_free(core, resource, waiter);
-    }
-}
-
-static void change_resources(struct dlm_core *core, bool any_departed)
-{
-    struct table_cursor cursor = table_begin(&core->resources);
-    struct table_link *link;
-
-    while ((link = table_next(&cursor))) {
-        struct core_resource *resource = CONTAINER_OF(link, struct core_resource, link);
-        struct core_peer *master = core_peer_of_master(core, resource->name);
-        if (master != core->self_peer) {
-            relay_dead(core, resource, master);
-            core_resource_free(core, resource);
-            continue;
-        }
-        if (any_departed) {
-            depart_holders(core, &resource->granted, true);
-            depart_holders(core, &resource->waiting, false);
-            depart_ranges(core, resource);
-        }
-        core_resource_run(core, resource);
-    }
+    core->departed_count = 0;
 }
 
 // ---- the end-of-holders marker ----------------------------------------------------------------
@@ -264,21 +147,16 @@ static void note_ignorance(struct dlm_core *core)
     core_rules_add(&core->rules, &rule, &core->dead);
 }
 
-static void settle_resources(struct dlm_core *core)
+static void settle_resource(struct dlm_core *core, struct core_resource *resource)
 {
-    struct table_cursor cursor = table_begin(&core->resources);
-    struct table_link *link;
+    struct core_range_waiter *waiter;
 
-    while ((link = table_next(&cursor))) {
-        struct core_resource *resource = CONTAINER_OF(link, struct core_resource, link);
-        struct core_range_waiter *waiter;
-        TAILQ_FOREACH (waiter, &resource->range_waiters, link)
-            waiter->is_suspect = true;
-        if (resource->is_moving)
-            core_resource_settle(core, resource);
-        else if (!TAILQ_EMPTY(&resource->range_waiters))
-            core_resource_run(core, resource);
-    }
+    TAILQ_FOREACH (waiter, &resource->range_waiters, link)
+        waiter->is_suspect = true;
+    if (resource->is_moving)
+        core_resource_settle(core, resource);
+    else if (!TAILQ_EMPTY(&resource->range_waiters))
+        core_resource_run(core, resource);
 }
 
 static void prune_history(struct dlm_core *core)
@@ -308,14 +186,80 @@ void core_recovery_receive_ready(struct dlm_core *core, const struct core_messag
         return;
     message->from->ready_epoch = epoch;
     message->from->ready_is_first = m->is_first;
-    if (!all_are_ready(core, epoch))
-        return;
+    core->is_all_ready = all_are_ready(core, epoch);
+}
+
+// ---- what is done piece by piece --------------------------------------------------------------
+
+static void work_begin(struct dlm_core *core, enum core_work_kind kind)
+{
+    const struct table *const tables[] = {
+        [WORK_RESOURCES] = &core->resources, [WORK_NOTES] = &core->notes,
+        [WORK_LOCKS] = &core->locks,         [WORK_FILES] = &core->files,
+        [WORK_SETTLE] = &core->resources,    [WORK_RECOVERED] = &core->resources,
+    };
+
+    core->work.kind = kind;
+    if (kind != WORK_NONE)
+        core->work.cursor = table_begin(tables[kind]);
+}
+
+void core_recovery_settle(struct dlm_core *core)
+{
     note_ignorance(core);
+    core->is_all_ready = false;
     core->is_complete = true;
-    core->complete_epoch = epoch;
-    settle_resources(core);
-    prune_history(core);
-    core_effect(core, DLM_EFFECT_VIEW_DONE)->view_done = epoch;
+    core->complete_epoch = core_history_current(&core->history)->epoch;
+    work_begin(core, WORK_SETTLE);
+}
+
+static void work_end(struct dlm_core *core)
+{
+    enum core_work_kind kind = core->work.kind;
+
+    work_begin(core, kind < WORK_FILES ? kind + 1 : WORK_NONE);
+    if (kind == WORK_FILES) {
+        announce_ready(core);
+        core_recovery_free_departed(core);
+    }
+    if (kind == WORK_SETTLE) {
+        prune_history(core);
+        core_effect(core, DLM_EFFECT_VIEW_DONE)->view_done = core->complete_epoch;
+    }
+}
+
+void core_recovery_work(struct dlm_core *core)
+{
+    struct table_link *link = table_next(&core->work.cursor);
+
+    if (!link) {
+        work_end(core);
+        return;
+    }
+    switch (core->work.kind) {
+    case WORK_NONE:
+        break;
+    case WORK_RESOURCES:
+        core_depart_resource(core, CONTAINER_OF(link, struct core_resource, link));
+        return;
+    case WORK_NOTES:
+        core_note_change(core, CONTAINER_OF(link, struct core_note, link));
+        return;
+    case WORK_LOCKS:
+        core_client_move(core, CONTAINER_OF(link, struct core_lock, link));
+        return;
+    case WORK_FILES:
+        core_range_client_move(core, CONTAINER_OF(link, struct core_file, link));
+        return;
+    case WORK_SETTLE:
+        settle_resource(core, CONTAINER_OF(link, struct core_resource, link));
+        return;
+    case WORK_RECOVERED:
+        core_depart_recovered(core, CONTAINER_OF(link, struct core_resource, link),
+                              core->work.recovered);
+        return;
+    }
+    CHECK(!"work of a known kind");
 }
 
 // ---- the spine --------------------------------------------------------------------------------
@@ -330,7 +274,6 @@ static void set_dead(struct dlm_core *core, const struct dlm_view *view)
 void core_recovery_view(struct dlm_core *core, const struct dlm_view *view)
 {
     const struct core_view *before = core_history_current(&core->history);
-    struct departed departed;
 
     CHECK(view->member_count > 0 && view->member_count <= DLM_NODES_MAX);
     CHECK(view->epoch > (before ? before->epoch : 0));
@@ -340,53 +283,18 @@ void core_recovery_view(struct dlm_core *core, const struct dlm_view *view)
                          core->self);
     core_history_add(&core->history, view);
     core->is_complete = false;
+    core->replays_held = true;
     core->counters.views++;
-    change_peers(core, view, &departed);
-    change_resources(core, departed.count > 0); // relays what the dead hold, lets go of what moved
-    core_notes_change(core);                    // says what they may hold where the master is gone
-    core_client_move(core); // takes what we hold and want to the new masters and shadows
-    core_range_client_move(core);
-    announce_ready(core);
-    free_departed(&departed);
-    core_replay_held_frames(core);
-}
-
-// ---- recovered --------------------------------------------------------------------------------
-
-static void free_recovered(struct dlm_core *core, struct core_resource *resource,
-                           struct dlm_node node)
-{
-    struct core_holder *holder = TAILQ_FIRST(&resource->granted), *next;
-    struct core_range *held = TAILQ_FIRST(&resource->ranges), *next_held;
-
-    for (; holder; holder = next) {
-        next = TAILQ_NEXT(holder, granted_link);
-        if (!holder->peer && node_equal(holder->node, node))
-            core_holder_free(core, holder);
-    }
-    for (; held; held = next_held) {
-        next_held = TAILQ_NEXT(held, link);
-        if (!held->is_dead || !node_equal(held->node, node))
-            continue;
-        TAILQ_REMOVE(&resource->ranges, held, link);
-        pool_put(&core->range_pool, held);
-    }
+    change_peers(core, view);
+    if (SABOTAGE(dlm_ready_too_early))
+        announce_ready(core);
+    work_begin(core, WORK_RESOURCES); // then all kinds up to WORK_FILES, then READY
 }
 
 void core_recovery_recovered(struct dlm_core *core, struct dlm_node node)
 {
-    struct table_cursor cursor = table_begin(&core->resources);
-    struct table_link *link;
-
     core_dead_remove(&core->dead, node);
     core_rules_recovered(&core->rules, node);
-    while ((link = table_next(&cursor))) {
-        struct core_resource *resource = CONTAINER_OF(link, struct core_resource, link);
-        free_recovered(core, resource, node);
-        if (resource->is_orphaned && !core_rules_name_ranges(&core->rules, resource->name))
-            resource->is_orphaned = false;
-        if (resource->assumed != DLM_MODE_NONE && !core_rules_name(&core->rules, resource->name))
-            resource->assumed = DLM_MODE_NONE;
-        core_resource_run(core, resource);
-    }
+    core->work.recovered = node;
+    work_begin(core, WORK_RECOVERED);
 }

@@ -14,30 +14,46 @@ void table_deinit(struct table *table)
     *table = (struct table){0};
 }
 
+static void table_reserve(struct table *table)
+{
+    size_t capacity = table->capacity ? table->capacity * 2 : BUCKETS_FIRST;
+
+    table->buckets = realloc(table->buckets, capacity * sizeof(*table->buckets));
+    CHECK(table->buckets != NULL);
+    memset(table->buckets + table->capacity, 0,
+           (capacity - table->capacity) * sizeof(*table->buckets));
+    if (!table->capacity)
+        table->bucket_count = capacity;
+    table->capacity = capacity;
+}
+
+// One bucket more: it takes its share of the one that had its elements.
 static void table_grow(struct table *table)
 {
-    size_t count = table->bucket_count ? table->bucket_count * 2 : BUCKETS_FIRST;
-    struct table_link **buckets = calloc(count, sizeof(struct table_link *));
-
-    CHECK(buckets != NULL);
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        while (table->buckets[i]) {
-            struct table_link *link = table->buckets[i];
-            table->buckets[i] = link->next;
-            link->next = buckets[link->hash & (count - 1)];
-            buckets[link->hash & (count - 1)] = link;
+    if (table->bucket_count == table->capacity)
+        table_reserve(table);
+    if (table->bucket_count == table->capacity)
+        return; // the first
+    size_t added = table->bucket_count++;
+    struct table_link **from = &table->buckets[added & (table->capacity / 2 - 1)];
+    struct table_link **to = &table->buckets[added];
+    while (*from) {
+        struct table_link *link = *from;
+        if (table_index(table, link->hash) != added) {
+            from = &link->next;
+            continue;
         }
+        *from = link->next;
+        link->next = *to;
+        *to = link;
     }
-    free(table->buckets);
-    table->buckets = buckets;
-    table->bucket_count = count;
 }
 
 void table_insert(struct table *table, struct table_link *link, uint64_t hash)
 {
-    if (table->count == table->bucket_count)
+    if (table->count >= table->bucket_count)
         table_grow(table);
-    struct table_link **bucket = &table->buckets[hash & (table->bucket_count - 1)];
+    struct table_link **bucket = &table->buckets[table_index(table, hash)];
     link->hash = hash;
     link->next = *bucket;
     *bucket = link;
@@ -47,7 +63,7 @@ void table_insert(struct table *table, struct table_link *link, uint64_t hash)
 void table_remove(struct table *table, struct table_link *link)
 {
     CHECK(table->count > 0);
-    struct table_link **at = &table->buckets[link->hash & (table->bucket_count - 1)];
+    struct table_link **at = &table->buckets[table_index(table, link->hash)];
     while (*at != link) {
         CHECK(*at != NULL);
         at = &(*at)->next;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the lock core keeps its objects in: an intrusive hash table and a pool of equal objects.
 // Both take memory only to grow, so a core in its steady state allocates nothing (uthash frees its
-// buckets with the last element, which an idle lock core reaches all the time).
+// buckets with the last element, which an idle lock core reaches all the time). The table grows by
+// one bucket an insertion (linear hashing), so no insertion is long, however many elements there
+// are.
 #pragma once
 
 #include <stddef.h>
@@ -14,10 +16,12 @@ struct table_link {
     uint64_t hash;
 };
 
-// Zeroed is empty.
+// Zeroed is empty. Of `capacity` buckets, a power of two, the first `bucket_count` are in use: a
+// hash that falls behind them belongs where one bit less would put it.
 struct table {
     struct table_link **buckets;
-    size_t bucket_count; // 0 or a power of two
+    size_t bucket_count;
+    size_t capacity;
     size_t count;
 };
 
@@ -25,11 +29,18 @@ void table_deinit(struct table *table);
 void table_insert(struct table *table, struct table_link *link, uint64_t hash);
 void table_remove(struct table *table, struct table_link *link);
 
+static inline size_t table_index(const struct table *table, uint64_t hash)
+{
+    size_t index = hash & (table->capacity - 1);
+
+    return index < table->bucket_count ? index : index & (table->capacity / 2 - 1);
+}
+
 // The first element of the chain that `hash` falls into; go on with `next` and compare both hash
 // and key. NULL: none.
 static inline struct table_link *table_chain(const struct table *table, uint64_t hash)
 {
-    return table->bucket_count ? table->buckets[hash & (table->bucket_count - 1)] : NULL;
+    return table->bucket_count ? table->buckets[table_index(table, hash)] : NULL;
 }
 
 // Walks all elements. The one last returned may be removed, nothing else, and nothing inserted.

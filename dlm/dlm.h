@@ -271,17 +271,27 @@ struct dlm_core;
 
 struct dlm_core_config {
     struct dlm_node self;
+    uint32_t slice; // pieces of long work (a lock, a message ...) in one step; 0: the usual number
     struct lamport_clock *clock; // shared with the journal; outlives the core
 };
 
 struct dlm_core *dlm_core_new(const struct dlm_core_config *config);
 void dlm_core_free(struct dlm_core *core);
 
-// Takes `count` events in order; what they cause for one peer travels in one frame (or as few as
-// the frame's limit allows). Requests before the first view wait for it. Breaking the contract of
-// an event above (unknown cookie, conversion of a pending lock ...) is a CHECK.
-void dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size_t count,
-                   struct dlm_effects *effects);
+// Takes events in order; what they cause for one peer travels in one frame (or as few as the
+// frame's limit allows). Requests before the first view wait for it. Breaking the contract of an
+// event above (unknown cookie, conversion of a pending lock ...) is a CHECK.
+//
+// A view, a `recovered` or the frame that completes a view may cause work on every lock. A step
+// does a slice of it (well below a millisecond); until all is done the core is busy and takes no
+// more events. Returns how many it has taken: the rest is to be given to later steps, which may
+// bring nothing new (`count` 0) and be as far apart as the owner likes. Whoever is told of effects
+// between two slices may ask for things at once; that comes after what waits already.
+size_t dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size_t count,
+                     struct dlm_effects *effects);
+
+// Steps are needed without any event.
+bool dlm_core_is_busy(const struct dlm_core *core);
 
 // ---- looking in -------------------------------------------------------------------------------
 

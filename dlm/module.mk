@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 LIBRARIES += dlm
 dlm_PURE  := dlm/mode.c dlm/message.c dlm/session.c dlm/core.c dlm/core_client.c \
-             dlm/core_deadlock.c dlm/core_master.c dlm/core_note.c dlm/core_range_client.c \
-             dlm/core_range_master.c dlm/core_ranges.c dlm/core_recovery.c dlm/core_resource.c \
-             dlm/core_table.c dlm/core_text.c dlm/core_view.c
+             dlm/core_deadlock.c dlm/core_depart.c dlm/core_master.c dlm/core_note.c \
+             dlm/core_range_client.c dlm/core_range_master.c dlm/core_ranges.c \
+             dlm/core_recovery.c dlm/core_resource.c dlm/core_table.c dlm/core_text.c \
+             dlm/core_view.c dlm/core_work.c
 dlm_SHELL :=
 
 # Membership, leases, fencing, transport. Whoever uses the heartbeat's thread, corosync or the mesh

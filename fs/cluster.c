@@ -239,6 +239,7 @@ static void make_locks(struct cluster *cluster)
     struct dlm_service_config config = {
         .self = {cluster->corosync_config->node_id, cluster->incarnation},
         .clock = &cluster->config.volume->clock,
+        .environment = cluster->config.environment,
         .send = send_frame,
         .bad_frame = bad_frame,
         .context = cluster,

@@ -2,11 +2,13 @@
 #include "fs/dlm_service.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #include "fs/base/check.h"
+#include "fs/base/environment.h"
 
 struct range_call {
     UT_hash_handle hh;
@@ -15,8 +17,11 @@ struct range_call {
     void *context;
 };
 
+// Of events, and of what those own that could not be stepped at once: the view or the frame.
 struct queue {
     struct dlm_event *items;
+    void **owned;
+    size_t first; // what was before it has been taken
     size_t count;
     size_t capacity;
 };
@@ -31,6 +36,8 @@ struct dlm_service {
     struct range_call *range_calls;
     uint64_t next_range_cookie;
     bool is_stepping;
+    bool is_paused; // until the timer fires
+    struct environment_timer timer;
 };
 
 static enum dlm_mode mode_for(enum lock_right right)
@@ -90,12 +97,14 @@ static void carry_out(struct dlm_service *service, const struct dlm_effect *effe
 
 // A downward conversion is answered by the core in the same step, but the lock table did not ask
 // for an answer: it is recognised by its mode, since upward ones end at a higher right.
-static bool is_answer_to_down(const struct dlm_service *service, const struct dlm_effect *effect)
+static bool is_answer_to_down(const struct dlm_service *service, size_t taken,
+                              const struct dlm_effect *effect)
 {
+    const struct queue *queue = &service->stepping;
     if (effect->type != DLM_EFFECT_GRANT)
         return false;
-    for (size_t i = 0; i < service->stepping.count; i++) {
-        const struct dlm_event *event = &service->stepping.items[i];
+    for (size_t i = queue->first; i < queue->first + taken; i++) {
+        const struct dlm_event *event = &queue->items[i];
         if (event->type == DLM_EVENT_CONVERT && event->convert.cookie == effect->grant.cookie &&
             event->convert.mode != DLM_EX)
             return true;
@@ -103,37 +112,97 @@ static bool is_answer_to_down(const struct dlm_service *service, const struct dl
     return false;
 }
 
+static void queue_take(struct queue *queue, size_t taken)
+{
+    for (size_t end = queue->first + taken; queue->first < end; queue->first++)
+        free(queue->owned[queue->first]);
+}
+
+static void queue_free(struct queue *queue)
+{
+    queue_take(queue, queue->count - queue->first);
+    free(queue->items);
+    free(queue->owned);
+}
+
+static void step_once(struct dlm_service *service)
+{
+    struct queue *queue = &service->stepping;
+    if (queue->first == queue->count) {
+        struct queue batch = service->incoming;
+        service->incoming = *queue;
+        service->incoming.first = service->incoming.count = 0;
+        *queue = batch;
+    }
+    size_t taken = dlm_core_step(service->core, queue->items + queue->first,
+                                 queue->count - queue->first, &service->effects);
+    for (size_t i = 0; i < service->effects.count; i++) {
+        struct dlm_effect effect = service->effects.items[i];
+        if (!is_answer_to_down(service, taken, &effect))
+            carry_out(service, &effect);
+    }
+    queue_take(queue, taken);
+}
+
+static bool has_work(const struct dlm_service *service)
+{
+    return dlm_core_is_busy(service->core) || service->incoming.count > 0 ||
+           service->stepping.first < service->stepping.count;
+}
+
 static void step(struct dlm_service *service)
 {
-    if (service->is_stepping)
+    struct environment *environment = service->config.environment;
+    if (service->is_stepping || service->is_paused)
         return;
     service->is_stepping = true;
-    while (service->incoming.count > 0) {
-        struct queue batch = service->incoming;
-        service->incoming = service->stepping;
-        service->incoming.count = 0;
-        service->stepping = batch;
-        dlm_core_step(service->core, batch.items, batch.count, &service->effects);
-        for (size_t i = 0; i < service->effects.count; i++) {
-            struct dlm_effect effect = service->effects.items[i];
-            if (!is_answer_to_down(service, &effect))
-                carry_out(service, &effect);
-        }
+    while (!service->is_paused && has_work(service)) {
+        step_once(service);
+        if (environment == NULL || !dlm_core_is_busy(service->core))
+            continue;
+        service->is_paused = true;
+        environment_timer_arm(environment, &service->timer, environment_boot_ns(environment));
     }
     service->is_stepping = false;
+}
+
+static void go_on(struct environment_timer *timer)
+{
+    struct dlm_service *service =
+        (struct dlm_service *)(void *)((char *)timer - offsetof(struct dlm_service, timer));
+    service->is_paused = false;
+    step(service);
+}
+
+static void queue_grow(struct queue *queue)
+{
+    queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : 64;
+    queue->items = realloc(queue->items, queue->capacity * sizeof(*queue->items));
+    queue->owned = realloc(queue->owned, queue->capacity * sizeof(*queue->owned));
+    CHECK(queue->items != NULL && queue->owned != NULL);
 }
 
 static struct dlm_event *queue_add(struct dlm_service *service)
 {
     struct queue *queue = &service->incoming;
-    if (queue->count == queue->capacity) {
-        queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : 64;
-        queue->items = realloc(queue->items, queue->capacity * sizeof(*queue->items));
-        CHECK(queue->items != NULL);
-    }
+    if (queue->count == queue->capacity)
+        queue_grow(queue);
+    queue->owned[queue->count] = NULL;
     struct dlm_event *event = &queue->items[queue->count++];
     memset(event, 0, sizeof(*event));
     return event;
+}
+
+// `bytes` if the event that was added last is stepped within this call, else a copy that it owns.
+static const void *queue_keep(struct dlm_service *service, const void *bytes, size_t length)
+{
+    struct queue *queue = &service->incoming;
+    if (!service->is_paused)
+        return bytes;
+    void *copy = malloc(length);
+    CHECK(copy != NULL);
+    queue->owned[queue->count - 1] = copy;
+    return memcpy(copy, bytes, length);
 }
 
 // --- the lock table's side -------------------------------------------------------------------
@@ -192,7 +261,9 @@ struct dlm_service *dlm_service_new(const struct dlm_service_config *config)
     service->config = *config;
     service->locks.operations = &operations;
     service->next_range_cookie = 1;
-    service->core = dlm_core_new(&(struct dlm_core_config){config->self, config->clock});
+    service->timer.fire = go_on;
+    service->core =
+        dlm_core_new(&(struct dlm_core_config){.self = config->self, .clock = config->clock});
     return service;
 }
 
@@ -203,10 +274,12 @@ void dlm_service_free(struct dlm_service *service)
         HASH_DELETE(hh, service->range_calls, call);
         free(call);
     }
+    if (service->is_paused)
+        environment_timer_disarm(service->config.environment, &service->timer);
     dlm_core_free(service->core);
     dlm_effects_deinit(&service->effects);
-    free(service->incoming.items);
-    free(service->stepping.items);
+    queue_free(&service->incoming);
+    queue_free(&service->stepping);
     free(service);
 }
 
@@ -228,7 +301,8 @@ void dlm_service_frame(struct dlm_service *service, struct dlm_node from, const 
     CHECK(!service->is_stepping); // the bytes live only during this call
     struct dlm_event *event = queue_add(service);
     event->type = DLM_EVENT_FRAME;
-    event->frame = (struct dlm_frame){.from = from, .bytes = bytes, .length = length};
+    event->frame = (struct dlm_frame){
+        .from = from, .bytes = queue_keep(service, bytes, length), .length = length};
     step(service);
 }
 
@@ -237,7 +311,7 @@ void dlm_service_view(struct dlm_service *service, const struct dlm_view *view)
     CHECK(!service->is_stepping);
     struct dlm_event *event = queue_add(service);
     event->type = DLM_EVENT_VIEW;
-    event->view = view;
+    event->view = queue_keep(service, view, sizeof(*view));
     step(service);
 }
 

@@ -2,7 +2,9 @@
 // Connects the lock table and the byte-range locks of this node to the lock core (dlm/), and the
 // core to whoever carries frames. With a view of one member no frame is ever sent: a local mount.
 //
-// Calls may come from inside the answers: events are queued and stepped in order.
+// Calls may come from inside the answers: events are queued and stepped in order. While the core is
+// busy with a view change they wait, and it goes on a slice at a time between the turns of the
+// event loop (rule P4).
 #pragma once
 
 #include <stdbool.h>
@@ -13,10 +15,13 @@
 #include "fs/lock_service.h"
 
 struct dlm_service;
+struct environment;
 
 struct dlm_service_config {
     struct dlm_node self;
     struct lamport_clock *clock; // outlives the service
+    // Whose turns come between two slices. NULL: all slices are done in the call that begins them.
+    struct environment *environment;
     // Carries a frame to a peer, once and in order with the others (dlm/session.h). May be NULL
     // when there are no peers. The bytes are valid during the call.
     void (*send)(void *context, struct dlm_node to, const uint8_t *bytes, size_t length);

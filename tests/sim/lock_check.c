@@ -77,6 +77,8 @@ void check_noted(struct world *world, uint32_t index, const struct sim_lock *loc
 
     if (!node.node_id || life_find(world, node) == index || lock->granted == DLM_NL)
         return;
+    if (dlm_core_is_busy(life->core))
+        return; // with a view that came after the grant, in the same step
     shadow = &world->lives[life_find(world, node)];
     if (!life_is_up(shadow) ||
         dlm_core_status_get(shadow->core).epoch != dlm_core_status_get(life->core).epoch)

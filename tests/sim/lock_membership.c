@@ -272,7 +272,7 @@ bool membership_is_settled(const struct world *world)
         if (!life_is_up(life))
             return false;
         struct dlm_core_status status = dlm_core_status_get(life->core);
-        if (status.epoch != world->epoch || !status.is_complete)
+        if (status.epoch != world->epoch || !status.is_complete || life_is_busy(life))
             return false;
     }
     return true;

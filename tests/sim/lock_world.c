@@ -168,7 +168,7 @@ uint32_t life_new(struct world *world, uint32_t node_id)
     for (uint32_t i = 0; i < index; i++)
         incarnation += world->lives[i].node.node_id == node_id;
     life->node = (struct dlm_node){node_id, incarnation};
-    life->core = dlm_core_new(&(struct dlm_core_config){life->node, &life->clock});
+    life->core = dlm_core_new(&(struct dlm_core_config){life->node, world->slice, &life->clock});
     for (int i = 0; i < LOCKS_PER_LIFE; i++)
         life->locks[i].granted = life->locks[i].requested = life->locks[i].blocks = DLM_MODE_NONE;
     ranges_init(life);
@@ -181,24 +181,12 @@ void life_stop(struct world *world, uint32_t index)
     struct sim_life *life = &world->lives[index];
 
     CHECK(!life->is_stepping);
+    life_forget_waiting(life);
     dlm_core_free(life->core);
     life->core = NULL;
 }
 
-// ---- steps ------------------------------------------------------------------------------------
-
-static void trace_step(struct world *world, const struct sim_life *life,
-                       const struct dlm_event *events, size_t count)
-{
-    TEXT(text, TEXT_BYTES);
-
-    for (size_t i = 0; world->trace && i < count; i++) {
-        text_init(&text, text_bytes, sizeof(text_bytes));
-        dlm_event_to_text(&events[i], &text);
-        world_trace(world, "n%u.%" PRIu64 " <- %s", life->node.node_id, life->node.incarnation,
-                    text.bytes);
-    }
-}
+// ---- effects ----------------------------------------------------------------------------------
 
 static void trace_effect(struct world *world, const struct sim_life *life,
                          const struct dlm_effect *effect)
@@ -212,7 +200,7 @@ static void trace_effect(struct world *world, const struct sim_life *life,
                 text.bytes);
 }
 
-static void take_effect(struct world *world, uint32_t index, const struct dlm_effect *effect)
+void life_take_effect(struct world *world, uint32_t index, const struct dlm_effect *effect)
 {
     struct sim_life *life = &world->lives[index];
 
@@ -242,20 +230,6 @@ static void take_effect(struct world *world, uint32_t index, const struct dlm_ef
     }
 }
 
-void life_step(struct world *world, uint32_t index, const struct dlm_event *events, size_t count)
-{
-    struct sim_life *life = &world->lives[index];
-
-    world->steps++;
-    trace_step(world, life, events, count);
-    life->is_stepping = true;
-    dlm_core_step(life->core, events, count, &life->effects);
-    for (size_t i = 0; i < life->effects.count; i++)
-        take_effect(world, index, &life->effects.items[i]);
-    life->is_stepping = false;
-    check_core(world, index);
-}
-
 // ---- beginning and end ------------------------------------------------------------------------
 
 void world_init(struct world *world, uint64_t seed, FILE *trace)
@@ -266,6 +240,7 @@ void world_init(struct world *world, uint64_t seed, FILE *trace)
         world->names[i] = (struct lock_name){1 + i % 2, world_between(world, 1, 1000000)};
     world->slot_count = (uint32_t)world_between(world, 2, SLOTS_MAX);
     world->delay_max = world_one_in(world, 3) ? 40 : 4;
+    world->slice = world_one_in(world, 3) ? 0 : (uint32_t)world_between(world, 1, 6);
 }
 
 void world_deinit(struct world *world)
@@ -277,6 +252,7 @@ void world_deinit(struct world *world)
         if (life_is_up(&world->lives[i]))
             life_stop(world, i);
         dlm_effects_deinit(&world->lives[i].effects);
+        free(world->lives[i].waiting);
     }
     network_deinit(world);
     free(world->log);

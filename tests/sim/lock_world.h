@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ring 1 of the simulator: two to five lock cores with their sessions in one process. One seed is
-// one history: virtual time, every delay and every fault drawn from one generator.
+// one history: virtual time, every delay and every fault drawn from one generator. Cores work in
+// slices of very few pieces, so that everything else happens between two of them too.
 //
-//   lock_world.c       time, lives of nodes, steps of a core and what becomes of its effects
+//   lock_world.c       time, lives of nodes, what becomes of a core's effects
+//   lock_step.c        steps of a core; events that wait while it is busy
 //   lock_network.c     links: in order each, of any delay, cut and reconnected
 //   lock_membership.c  the ordered log of views and `recovered`; crashes, expulsions, leaves, joins
 //   lock_clients.c     random users of locks, who answer callbacks after a while
@@ -63,6 +65,12 @@ struct sim_owner {
     uint8_t held[RANGE_FILES][RANGE_UNITS]; // the truth: 0, or a unit_held() value
 };
 
+// An event that its core is too busy to take; its view or frame is a copy.
+struct sim_waiting {
+    struct dlm_event event;
+    void *copy; // NULL: none
+};
+
 struct sim_life {
     enum life_state state;
     struct dlm_node node;
@@ -70,6 +78,10 @@ struct sim_life {
     struct lamport_clock clock;
     struct dlm_effects effects;
     bool is_stepping;
+    bool goes_on; // a step without events is scheduled
+    struct sim_waiting *waiting;
+    size_t waiting_count;
+    size_t waiting_capacity;
     size_t log_next;   // of the membership log
     uint64_t log_time; // when the last scheduled entry is delivered
     uint64_t cookie;   // last given
@@ -145,6 +157,7 @@ struct world {
     bool is_frozen;      // nobody does anything
     bool is_draining;    // everything is to be given back
     uint32_t delay_max;  // of a message, mostly
+    uint32_t slice;      // of all cores
     uint64_t steps;
     uint64_t grants;
     bool is_failed;
@@ -167,7 +180,11 @@ uint32_t life_new(struct world *world, uint32_t node_id);
 bool life_is_up(const struct sim_life *life); // its core runs
 // No core any more; the truth about what it held stays.
 void life_stop(struct world *world, uint32_t index);
+// At once, or as soon as the core is not busy any more.
 void life_step(struct world *world, uint32_t index, const struct dlm_event *events, size_t count);
+bool life_is_busy(const struct sim_life *life);
+void life_take_effect(struct world *world, uint32_t index, const struct dlm_effect *effect);
+void life_forget_waiting(struct sim_life *life);
 // UINT32_MAX: unknown.
 uint32_t life_find(const struct world *world, struct dlm_node node);
 

@@ -3,8 +3,8 @@
 
 LOCK_SIM_SOURCES := tests/sim/lock_agreement.c tests/sim/lock_check.c tests/sim/lock_clients.c \
                     tests/sim/lock_history.c tests/sim/lock_membership.c tests/sim/lock_network.c \
-                    tests/sim/lock_probe.c tests/sim/lock_ranges.c tests/sim/lock_world.c \
-                    tests/sim/sabotage_switch.c
+                    tests/sim/lock_probe.c tests/sim/lock_ranges.c tests/sim/lock_step.c \
+                    tests/sim/lock_world.c tests/sim/sabotage_switch.c
 
 TEST_PROGRAMS += tests/lock-sim
 tests/lock-sim_SOURCES   := tests/sim/lock_sim.c $(LOCK_SIM_SOURCES)

@@ -79,6 +79,16 @@ tests/unit/test_dlm_recovery_SOURCES   := tests/unit/test_dlm_recovery.c tests/u
 tests/unit/test_dlm_recovery_LIBRARIES := dlm base
 tests/unit/test_dlm_recovery_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_dlm_table
+tests/unit/test_dlm_table_SOURCES   := tests/unit/test_dlm_table.c
+tests/unit/test_dlm_table_LIBRARIES := dlm base
+tests/unit/test_dlm_table_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_dlm_service
+tests/unit/test_dlm_service_SOURCES   := tests/unit/test_dlm_service.c fs/dlm_service.c
+tests/unit/test_dlm_service_LIBRARIES := dlm base
+tests/unit/test_dlm_service_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_dlm_shadow
 tests/unit/test_dlm_shadow_SOURCES   := tests/unit/test_dlm_shadow.c tests/unit/test_dlm_cluster.c
 tests/unit/test_dlm_shadow_LIBRARIES := dlm base

@@ -13,8 +13,8 @@ void cluster_init(struct cluster *cluster, uint32_t count)
 {
     memset(cluster, 0, sizeof(*cluster));
     for (uint32_t i = 0; i < count; i++)
-        cluster->cores[i] =
-            dlm_core_new(&(struct dlm_core_config){node_of(i), &cluster->clocks[i]});
+        cluster->cores[i] = dlm_core_new(
+            &(struct dlm_core_config){.self = node_of(i), .clock = &cluster->clocks[i]});
 }
 
 void cluster_deinit(struct cluster *cluster)
@@ -53,10 +53,8 @@ static void send(struct cluster *cluster, uint32_t from, const struct dlm_effect
     memcpy(frame->bytes, dlm_effects_frame(&cluster->effects, effect), effect->length);
 }
 
-void cluster_step(struct cluster *cluster, uint32_t node, const struct dlm_event *event)
+static void take_effects(struct cluster *cluster, uint32_t node)
 {
-    trace(cluster, node, "<-", event, NULL);
-    dlm_core_step(cluster->cores[node], event, 1, &cluster->effects);
     for (size_t i = 0; i < cluster->effects.count; i++) {
         const struct dlm_effect *effect = &cluster->effects.items[i];
         if (effect->type == DLM_EFFECT_SEND) {
@@ -66,6 +64,17 @@ void cluster_step(struct cluster *cluster, uint32_t node, const struct dlm_event
         trace(cluster, node, "->", NULL, effect);
         assert_true(cluster->said_count[node] < CLUSTER_EFFECTS);
         cluster->said[node][cluster->said_count[node]++] = *effect;
+    }
+}
+
+void cluster_step(struct cluster *cluster, uint32_t node, const struct dlm_event *event)
+{
+    trace(cluster, node, "<-", event, NULL);
+    assert_int_equal(dlm_core_step(cluster->cores[node], event, 1, &cluster->effects), 1);
+    take_effects(cluster, node);
+    while (dlm_core_is_busy(cluster->cores[node])) {
+        dlm_core_step(cluster->cores[node], NULL, 0, &cluster->effects);
+        take_effects(cluster, node);
     }
 }
 

@@ -118,7 +118,7 @@ int allocator_begin(struct allocator_reservation *space, uint32_t credits, uint3
 {
     struct journal *journal = space->volume->journal;
     space->changes_left = change_count + space->changes_noted;
-    space->data_blocks_used = space->node_blocks_used = 0;
+    space->data_blocks_used = space->node_blocks_used = space->inode_taken = 0;
     credits += allocator_credits(space, space->changes_left);
     if (credits > journal_credits_max(journal))
         return -ERROR_JOURNAL_FULL;
@@ -139,10 +139,23 @@ void allocator_end(struct allocator_reservation *space, struct journal_handle *h
     journal_transaction_end(handle);
 }
 
+// The number is free again, and its locks are here.
+static void give_number_back(struct allocator_reservation *space)
+{
+    uint32_t number;
+    if (space->inode_taken == 0 ||
+        !geometry_ag_of_block(&space->volume->geometry, space->inode_taken, &number))
+        return;
+    struct allocator_group *group = allocator_held_group(space, number);
+    if (space->inode_taken < group->lowest_skipped)
+        group->lowest_skipped = space->inode_taken;
+}
+
 void allocator_abort(struct allocator_reservation *space, struct journal_handle *handle)
 {
     journal_transaction_abort(handle);
     allocator_busy_undo(space);
+    give_number_back(space);
     settle_handle(space);
 }
 
@@ -256,13 +269,21 @@ int allocator_allocate(struct allocator_reservation *space, struct journal_handl
     return result;
 }
 
-int allocator_allocate_node(struct allocator_reservation *space, struct journal_handle *handle,
-                            uint64_t *block)
+static int spend_node(struct allocator_reservation *space)
 {
     if (space->node_blocks_used >= space->node_blocks) {
         space->node_blocks += 4 + space->node_blocks;
         return retry(space);
     }
+    return 0;
+}
+
+int allocator_allocate_node(struct allocator_reservation *space, struct journal_handle *handle,
+                            uint64_t *block)
+{
+    int spent = spend_node(space);
+    if (spent != 0)
+        return spent;
     struct block_run run = {0, 0};
     struct run_request request = {.min = 1, .max = 1, .alignment = 1};
     int result = take_anywhere(space, handle, 0, &request, &run);
@@ -270,6 +291,67 @@ int allocator_allocate_node(struct allocator_reservation *space, struct journal_
         return result;
     space->node_blocks_used++;
     *block = run.start_block;
+    return 0;
+}
+
+static int take_number(struct allocator_reservation *space, struct allocator_group *group,
+                       struct journal_handle *handle, const struct allocator_claim *claim,
+                       uint64_t *number)
+{
+    int result = allocator_group_prepare(group, handle);
+    if (result == 0)
+        result = allocator_number_find(group, claim, number);
+    if (result == 0)
+        result = free_extents_take(&group->extents, handle, *number, 1);
+    return note_result(space, result);
+}
+
+void allocator_look_further(struct allocator_reservation *space)
+{
+    space->looks_further = true;
+}
+
+// The groups that are held have no number: another attempt goes to others, if these are known not
+// to get any soon, unless enough had none.
+static int pass_groups(struct allocator_reservation *space)
+{
+    uint32_t before = space->passed_count;
+    for (uint32_t i = 0; i < space->group_count; i++) {
+        struct allocator_group *group = space->groups[i];
+        group->asked.is_late = group->asked.is_late || space->looks_further;
+        if (group->asked.is_late && !allocator_is_passed(space, group->number) &&
+            space->passed_count < ALLOCATOR_PASSED_MAX)
+            space->passed_groups[space->passed_count++] = group->number;
+    }
+    if (space->passed_count > before)
+        return retry(space);
+    space->passed_count = 0;
+    return ALLOCATOR_NO_NUMBER;
+}
+
+int allocator_allocate_inode(struct allocator_reservation *space, struct journal_handle *handle,
+                             const struct allocator_claim *claim, uint64_t *number)
+{
+    bool is_pending = false;
+    int result = spend_node(space);
+    if (result == 0)
+        result = spend_change(space);
+    if (result != 0)
+        return result;
+    result = -ENOSPC;
+    for (uint32_t i = 0; i < space->group_count && result == -ENOSPC; i++) {
+        if (allocator_group_usable(space->groups[i], space->uses_margin) == 0)
+            continue;
+        result = take_number(space, space->groups[i], handle, claim, number);
+        if (result != NUMBERS_PENDING)
+            continue;
+        is_pending = true;
+        result = -ENOSPC;
+    }
+    if (result != 0)
+        return result == -ENOSPC && is_pending ? pass_groups(space) : result;
+    space->node_blocks_used++;
+    space->inode_taken = *number;
     return 0;
 }
 

@@ -47,6 +47,7 @@ struct volume;
 
 enum {
     ALLOCATOR_GROUPS_MAX = 16, // locked by one reservation
+    ALLOCATOR_PASSED_MAX = 4,
 };
 
 struct allocator *allocator_new(struct volume *volume);
@@ -73,6 +74,10 @@ struct allocator_reservation {
     bool needs_commit;            // the next reserve waits for a commit first
     bool uses_margin;             // the last blocks of a group, too
     struct allocator_busy *freed; // by the open handle
+    uint64_t inode_taken;         // by the open handle; 0: none
+    bool looks_further;           // for a number whose locks are here: in other groups, too
+    uint32_t passed_groups[ALLOCATOR_PASSED_MAX]; // those that had none
+    uint32_t passed_count;
 };
 
 // `goal`: a block near which new ones should lie (the inode's, the extent before); 0: anywhere.
@@ -115,6 +120,10 @@ void allocator_release(struct allocator_reservation *space);
 // attempts, which only a corrupt volume needs.
 bool allocator_must_retry(struct allocator_reservation *space, int result);
 
+// The masters of locks seem not to answer: allocator_allocate_inode asks for other groups before it
+// says ALLOCATOR_NO_NUMBER.
+void allocator_look_further(struct allocator_reservation *space);
+
 // --- inside a handle ---------------------------------------------------------------------------
 
 struct block_run {
@@ -129,9 +138,20 @@ struct block_run {
 int allocator_allocate(struct allocator_reservation *space, struct journal_handle *handle,
                        uint64_t goal, uint64_t min, uint64_t max, uint64_t alignment,
                        struct block_run *run);
-// One block for an inode or tree node. 0, -EAGAIN, -ENOSPC. Waits.
+// One block for a tree node. 0, -EAGAIN, -ENOSPC. Waits.
 int allocator_allocate_node(struct allocator_reservation *space, struct journal_handle *handle,
                             uint64_t *block);
+// One block for a new inode: a free one whose locks this node has. `claim->run` holds the locks of
+// the number, if that can be had without waiting (0), and lets go those of the number that it was
+// last called for. 0, -EAGAIN, -ENOSPC; ALLOCATOR_NO_NUMBER if locks were asked for and none is
+// here yet: abort, release, wait for a change of the lock table, try again. Costs a change. Waits.
+struct allocator_claim {
+    int (*run)(void *context, uint64_t number);
+    void *context;
+};
+enum { ALLOCATOR_NO_NUMBER = 1 };
+int allocator_allocate_inode(struct allocator_reservation *space, struct journal_handle *handle,
+                             const struct allocator_claim *claim, uint64_t *number);
 // Frees data blocks (all inside one group). 0; -EAGAIN; -ERROR_BLOCK_RANGE;
 // -ERROR_CORRUPT_FREE_SPACE if any of it is free already (logged). No I/O to them is in flight or
 // comes any more (rule 3). Waits.

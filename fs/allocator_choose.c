@@ -42,6 +42,15 @@ struct allocator_group *allocator_held_group(const struct allocator_reservation 
     return NULL;
 }
 
+bool allocator_is_passed(const struct allocator_reservation *space, uint32_t number)
+{
+    for (uint32_t i = 0; i < space->passed_count; i++) {
+        if (space->passed_groups[i] == number)
+            return true;
+    }
+    return false;
+}
+
 uint64_t allocator_held_usable(const struct allocator_reservation *space)
 {
     uint64_t usable = 0;
@@ -181,7 +190,8 @@ static int try_candidate(struct candidates *search, uint32_t number)
 {
     struct allocator_reservation *space = search->space;
     struct allocator *allocator = space->volume->allocator;
-    if (!is_good(allocator, number) || allocator_held_group(space, number) != NULL)
+    if (!is_good(allocator, number) || allocator_held_group(space, number) != NULL ||
+        allocator_is_passed(space, number))
         return -EAGAIN;
     uint64_t margin = space->uses_margin ? 0 : ALLOCATOR_MARGIN_BLOCKS;
     uint64_t hint = allocator->free_hints[number];

@@ -164,7 +164,8 @@ static struct allocator_group *group_new(struct allocator *allocator, uint32_t n
                       first, count, &extents_user, group);
     group->small_cursor = first + 1;
     group->large_cursor = first + count / 16;
-    group->lowest_released = UINT64_MAX;
+    group->lowest_released = group->lowest_skipped = UINT64_MAX;
+    group->asked = (struct numbers_asked){first + 1, first + 1, first + 1, true, false};
     return group;
 }
 
@@ -285,6 +286,24 @@ static bool consider_extent(struct search *search, uint64_t start, uint64_t end)
         busy = RB_NEXT(allocator_busy_tree, &search->group->busy, busy);
     }
     return false;
+}
+
+int allocator_group_next_free(struct allocator_group *group, uint64_t block, struct block_run *run)
+{
+    struct free_extent extent;
+    int result;
+    while ((result = free_extents_find(&group->extents, block, &extent)) == 0) {
+        uint64_t end = extent.start_block + extent.block_count;
+        uint64_t start = extent.start_block < block ? block : extent.start_block;
+        struct allocator_busy *busy = busy_from(group, start);
+        uint64_t stop = busy != NULL && busy->start_block < end ? busy->start_block : end;
+        if (stop > start) {
+            *run = (struct block_run){start, stop - start};
+            return 0;
+        }
+        block = busy->start_block + busy->block_count;
+    }
+    return result;
 }
 
 // Looks at the free extents from `from` up to `to`, until one serves or enough were seen.

@@ -28,6 +28,14 @@ struct allocator_busy {
 RB_HEAD(allocator_busy_tree, allocator_busy);
 TAILQ_HEAD(allocator_busy_list, allocator_busy);
 
+// Which numbers' locks were asked for ahead (allocator_numbers.c).
+struct numbers_asked {
+    uint64_t from, until; // free numbers in between were asked for, or are when they are met
+    uint64_t middle;      // of the last batch
+    bool has_given;       // a number of it was taken
+    bool is_late;         // somebody waited for long, and none has come since
+};
+
 // The last blocks of a group are for what frees space in the end.
 enum { ALLOCATOR_MARGIN_BLOCKS = 16 };
 
@@ -42,6 +50,8 @@ struct allocator_group {
     uint64_t small_cursor; // inodes, nodes and short runs come from here on
     uint64_t large_cursor;
     uint64_t lowest_released; // since the small cursor was last moved back
+    struct numbers_asked asked;
+    uint64_t lowest_skipped; // free number behind the cursor whose locks were not here; UINT64_MAX
     struct allocator_reservation *user;
     bool is_balanced; // in the open handle
 };
@@ -104,6 +114,8 @@ int allocator_map_add_group(struct volume *volume, bool own);
 uint64_t allocator_held_usable(const struct allocator_reservation *space);
 // Lets the group at `index` of the held ones go.
 void allocator_drop_group(struct allocator_reservation *space, uint32_t index);
+// Whether the group had no number for this operation (allocator_look_further).
+bool allocator_is_passed(const struct allocator_reservation *space, uint32_t number);
 struct allocator_group *allocator_held_group(const struct allocator_reservation *space,
                                              uint32_t number);
 
@@ -117,3 +129,14 @@ struct run_request {
 };
 int allocator_group_find(struct allocator_group *group, const struct run_request *request,
                          struct block_run *run);
+// The first blocks at or behind `block` that are free and not busy; -ENOENT: none. Waits.
+int allocator_group_next_free(struct allocator_group *group, uint64_t block, struct block_run *run);
+
+// --- numbers of inodes (allocator_numbers.c) ---------------------------------------------------
+
+// A free block whose locks `claim` got, and asks ahead for those of the next. 0; NUMBERS_PENDING if
+// those that were asked for are not here yet; -ENOSPC. The caller takes the block in the handle
+// that is open. Waits, but for no lock.
+enum { NUMBERS_PENDING = 1 };
+int allocator_number_find(struct allocator_group *group, const struct allocator_claim *claim,
+                          uint64_t *number);

@@ -8,94 +8,22 @@
 //   each gives up what blocks the other; the master's queue decides who is first.
 #include "fs/cluster_lock.h"
 
+#include <errno.h>
 #include <stdlib.h>
-#include <sys/queue.h>
-#include <uthash.h>
 
 #include "fs/base/check.h"
-#include "fs/base/coroutine.h"
+#include "fs/base/environment.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
-#include "fs/cache.h"
-#include "fs/lock_service.h"
+#include "fs/cluster_lock_private.h"
 #include "fs/lock_types.h"
-#include "fs/volume.h"
-#include "journal/journal.h"
 
 // Idle rights kept before the oldest are given back.
 enum { IDLE_LOCKS_MAX = 65536 };
 
-struct lock_waiter {
-    TAILQ_ENTRY(lock_waiter) link;
-    TAILQ_ENTRY(lock_waiter) interruptible_link;
-    struct cluster_lock *lock;
-    struct coroutine *coroutine;
-    enum lock_mode mode;
-    int result;
-    bool is_try; // another node's or coroutine's hold fails it
-    bool is_interruptible;
-    bool is_asleep; // else it is still on its way into the wait
-    bool is_done;
-};
-
-struct lock_key {
-    uint64_t id;
-    uint64_t type;
-};
-
-struct cluster_lock {
-    UT_hash_handle by_key;
-    UT_hash_handle by_cookie;
-    TAILQ_ENTRY(cluster_lock) idle_link;
-    TAILQ_HEAD(waiter_list, lock_waiter) waiters;
-    struct lock_table *table;
-    struct lock_key key;
-    uint64_t cookie; // 0: nothing asked for or held
-    unsigned references;
-    unsigned shared_holders;
-    unsigned waiter_count;
-    unsigned served_before_yield; // how many waiters may still be served though others wait
-    enum lock_right right;        // what the cluster granted
-    enum lock_right wanted;       // RIGHT_NONE: no request in flight
-    enum lock_right keep;         // while is_blocking: what we may keep
-    bool has_exclusive_holder;
-    bool is_blocking;  // another node waits for us
-    bool is_demoting;  // a coroutine gives the right up
-    bool is_cancelled; // the request in flight was taken back
-    bool is_idle_linked;
-    void *object;
-};
-
-struct lock_table {
-    struct lock_service_client client; // first: the service's view of the table
-    struct lock_service *service;
-    struct volume *volume;
-    struct cluster_lock *by_key;
-    struct cluster_lock *by_cookie;
-    TAILQ_HEAD(idle_list, cluster_lock) idle; // oldest first
-    TAILQ_HEAD(interruptible_list, lock_waiter) interruptible;
-    unsigned idle_count;
-    uint64_t next_cookie;
-    unsigned demoting_count;
-    struct wait_queue demoted; // somebody waits for demotions to end
-    int failure;
-};
-
-static void pump(struct cluster_lock *lock);
-
 static enum lock_right right_for(enum lock_mode mode)
 {
     return mode == LOCK_SHARED ? RIGHT_SHARED : RIGHT_EXCLUSIVE;
-}
-
-static struct scheduler *scheduler_of(const struct cluster_lock *lock)
-{
-    return lock->table->volume->scheduler;
-}
-
-static bool has_holders(const struct cluster_lock *lock)
-{
-    return lock->shared_holders > 0 || lock->has_exclusive_holder;
 }
 
 // --- the table -------------------------------------------------------------------------------
@@ -115,6 +43,7 @@ struct lock_table *lock_table_new(struct volume *volume, struct lock_service *se
     TAILQ_INIT(&table->idle);
     TAILQ_INIT(&table->interruptible);
     wait_queue_init(&table->demoted);
+    wait_queue_init(&table->changed);
     service->client = &table->client;
     return table;
 }
@@ -147,6 +76,12 @@ void lock_table_free(struct lock_table *table)
     free(table);
 }
 
+void lock_table_note_change(struct lock_table *table)
+{
+    table->change_count++;
+    wait_queue_wake_all(table->volume->scheduler, &table->changed);
+}
+
 // A lock that nobody uses or refers to: dropped if it carries no right, else kept as idle.
 static void settle(struct cluster_lock *lock)
 {
@@ -161,6 +96,9 @@ static void settle(struct cluster_lock *lock)
         return;
     lock->is_idle_linked = is_idle;
     if (is_idle) {
+        if (lock->is_missed)
+            lock_table_note_change(table);
+        lock->is_missed = false;
         TAILQ_INSERT_TAIL(&table->idle, lock, idle_link);
         table->idle_count++;
     } else {
@@ -207,7 +145,7 @@ void cluster_lock_put(struct cluster_lock *lock)
 
 // --- asking the cluster ----------------------------------------------------------------------
 
-static void set_cookie(struct cluster_lock *lock, uint64_t cookie)
+void cluster_lock_set_cookie(struct cluster_lock *lock, uint64_t cookie)
 {
     struct lock_table *table = lock->table;
     if (lock->cookie != 0)
@@ -228,7 +166,7 @@ static void ask(struct cluster_lock *lock, enum lock_right right, bool no_wait)
         service->operations->convert(service, lock->cookie, right, no_wait);
         return;
     }
-    set_cookie(lock, table->next_cookie++);
+    cluster_lock_set_cookie(lock, table->next_cookie++);
     struct lock_name name = {(uint32_t)lock->key.type, lock->key.id};
     service->operations->request(service, lock->cookie, name, right, no_wait);
 }
@@ -248,7 +186,8 @@ static void on_granted(struct lock_service_client *client, uint64_t cookie, enum
     lock->right = right;
     lock->wanted = RIGHT_NONE;
     lock->served_before_yield = lock->waiter_count;
-    pump(lock);
+    lock_table_note_change(lock->table);
+    cluster_lock_pump(lock);
 }
 
 static void fail_tries(struct cluster_lock *lock);
@@ -258,15 +197,16 @@ static void on_denied(struct lock_service_client *client, uint64_t cookie, int e
     struct cluster_lock *lock = by_cookie(client, cookie);
     CHECK(lock != NULL && lock->wanted != RIGHT_NONE);
     lock->wanted = RIGHT_NONE;
+    lock_table_note_change(lock->table);
     if (lock->right == RIGHT_NONE)
-        set_cookie(lock, 0);
+        cluster_lock_set_cookie(lock, 0);
     if (error == -EAGAIN)
         fail_tries(lock);
     else if (error == -EDEADLK && !lock->is_blocking && lock->right == RIGHT_SHARED) {
         lock->is_blocking = true; // the other upgrader waits for what we keep
         lock->keep = RIGHT_NONE;
     }
-    pump(lock);
+    cluster_lock_pump(lock);
 }
 
 static void on_blocking(struct lock_service_client *client, uint64_t cookie, enum lock_right keep)
@@ -282,75 +222,7 @@ static void on_blocking(struct lock_service_client *client, uint64_t cookie, enu
         lock->is_cancelled = true;
         lock->table->service->operations->cancel(lock->table->service, lock->cookie);
     }
-    pump(lock);
-}
-
-// --- giving up -------------------------------------------------------------------------------
-
-// What the coherence table and the replay rule (rules 5 and 6) ask for before a right goes.
-static int make_ready_to_go(struct cluster_lock *lock, enum lock_right keep)
-{
-    struct volume *volume = lock->table->volume;
-    const struct lock_type *type = lock_type_of((uint32_t)lock->key.type);
-    struct lock_name name = cluster_lock_name(lock);
-    int result = 0;
-    if (type->quiesce != NULL)
-        type->quiesce(volume, lock, keep == RIGHT_SHARED);
-    if (volume->journal != NULL && lock->right == RIGHT_EXCLUSIVE)
-        result = journal_lock_write_back(volume->journal, &name, 1);
-    if (result != 0 || keep != RIGHT_NONE)
-        return result;
-    if (volume->journal != NULL)
-        result = journal_lock_retire(volume->journal, &name, 1);
-    if (result != 0)
-        return result;
-    cache_drop_lock(volume->cache, name);
-    if (type->forget != NULL)
-        type->forget(volume, lock);
-    return 0;
-}
-
-static void let_go(struct cluster_lock *lock, enum lock_right keep)
-{
-    struct lock_service *service = lock->table->service;
-    lock->right = keep;
-    if (keep != RIGHT_NONE) {
-        service->operations->convert(service, lock->cookie, keep, false);
-        return;
-    }
-    uint64_t cookie = lock->cookie;
-    set_cookie(lock, 0);
-    service->operations->release(service, cookie);
-}
-
-static void demote(void *argument)
-{
-    struct cluster_lock *lock = argument;
-    struct lock_table *table = lock->table;
-    enum lock_right keep = lock->keep;
-    int result = make_ready_to_go(lock, keep);
-    if (result != 0)
-        volume_fail(table->volume, result, "giving up a lock");
-    else
-        let_go(lock, keep);
-    lock->is_demoting = false;
-    // A callback for less may have come while we were at it; then the pump starts over.
-    if (lock->right <= lock->keep)
-        lock->is_blocking = false;
-    table->demoting_count--;
-    wait_queue_wake_all(scheduler_of(lock), &table->demoted);
-    pump(lock);
-}
-
-static void start_demotion(struct cluster_lock *lock, enum lock_right keep)
-{
-    CHECK(!lock->is_demoting && lock->wanted == RIGHT_NONE && !lock->has_exclusive_holder);
-    CHECK(keep < lock->right);
-    lock->keep = keep;
-    lock->is_blocking = true;
-    lock->is_demoting = true;
-    lock->table->demoting_count++;
-    coroutine_start(scheduler_of(lock), "lock demotion", demote, lock);
+    cluster_lock_pump(lock);
 }
 
 static void give_back_oldest(struct lock_table *table)
@@ -358,7 +230,7 @@ static void give_back_oldest(struct lock_table *table)
     struct cluster_lock *lock = TAILQ_FIRST(&table->idle);
     if (lock == NULL || table->failure != 0)
         return;
-    start_demotion(lock, RIGHT_NONE);
+    cluster_lock_start_demotion(lock, RIGHT_NONE);
     settle(lock);
 }
 
@@ -439,12 +311,12 @@ static void go_down_under_holders(struct cluster_lock *lock)
         lock->has_exclusive_holder || lock->shared_holders == 0)
         return;
     lock->is_blocking = false;
-    let_go(lock, RIGHT_SHARED);
+    cluster_lock_let_go(lock, RIGHT_SHARED);
 }
 
 // Readers may stay while only the exclusive right goes, but their passes and dirty blocks change
 // under them in the demotion; so it waits for all holders alike.
-static void pump(struct cluster_lock *lock)
+void cluster_lock_pump(struct cluster_lock *lock)
 {
     if (lock->is_demoting || lock->wanted != RIGHT_NONE) {
         settle(lock);
@@ -465,7 +337,7 @@ static void pump(struct cluster_lock *lock)
             lock->served_before_yield = 0;
         if (must_yield(lock) || (first == NULL && !has_holders(lock))) {
             if (!has_holders(lock))
-                start_demotion(lock, lock->keep);
+                cluster_lock_start_demotion(lock, lock->keep);
             settle(lock);
             return;
         }
@@ -492,7 +364,7 @@ static int wait_for_turn(struct cluster_lock *lock, enum lock_mode mode, unsigne
     if (waiter.is_interruptible)
         TAILQ_INSERT_TAIL(&lock->table->interruptible, &waiter, interruptible_link);
     lock->waiter_count++;
-    pump(lock); // may serve us at once
+    cluster_lock_pump(lock); // may serve us at once
     if (!waiter.is_done) {
         waiter.is_asleep = true;
         coroutine_wait(scheduler_of(lock));
@@ -513,8 +385,10 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
     }
     bool is_busy_here = has_holders(lock) || lock->is_demoting || lock->wanted != RIGHT_NONE ||
                         !TAILQ_EMPTY(&lock->waiters);
-    if (is_try && is_busy_here)
+    if (is_try && is_busy_here) {
+        lock->is_missed = true;
         return -EAGAIN;
+    }
     return wait_for_turn(lock, mode, flags);
 }
 
@@ -557,21 +431,56 @@ void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
         lock->has_exclusive_holder = false;
     }
     if (!has_holders(lock))
-        pump(lock);
+        cluster_lock_pump(lock);
 }
 
 // The answer may come at once, and a lock that was denied has nothing to live for.
 void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
-                           enum lock_mode mode)
+                           enum lock_mode mode, unsigned flags)
 {
     for (size_t i = 0; i < count && table->failure == 0; i++) {
         struct cluster_lock *lock = cluster_lock_get(table, names[i]);
         bool is_quiet = lock->wanted == RIGHT_NONE && !lock->is_demoting && !has_holders(lock) &&
                         TAILQ_EMPTY(&lock->waiters);
         if (is_quiet && lock->right < right_for(mode))
-            ask(lock, right_for(mode), true);
+            ask(lock, right_for(mode), (flags & LOCK_TRY) != 0);
+        else if (!is_quiet)
+            lock->is_missed = true;
         cluster_lock_put(lock);
     }
+}
+
+uint64_t lock_table_changes(const struct lock_table *table)
+{
+    return table->change_count;
+}
+
+struct change_timer {
+    struct environment_timer timer; // first
+    struct lock_table *table;
+    bool is_over;
+};
+
+static void change_timer_fire(struct environment_timer *timer)
+{
+    struct change_timer *self = (struct change_timer *)timer;
+    self->is_over = true;
+    wait_queue_wake_all(self->table->volume->scheduler, &self->table->changed);
+}
+
+int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns)
+{
+    struct environment *environment = table->volume->environment;
+    struct change_timer limit = {.timer.fire = change_timer_fire, .table = table};
+    if (ns > 0)
+        environment_timer_arm(environment, &limit.timer, environment_boot_ns(environment) + ns);
+    while (table->change_count == seen && table->failure == 0 && !limit.is_over)
+        wait_queue_wait(table->volume->scheduler, &table->changed);
+    if (ns > 0)
+        environment_timer_disarm(environment, &limit.timer);
+    if (table->failure != 0)
+        return table->failure;
+    return table->change_count == seen ? -ETIMEDOUT : 0;
 }
 
 // --- looking ---------------------------------------------------------------------------------
@@ -614,7 +523,7 @@ static bool start_some_demotions(struct lock_table *table)
         if (lock->right == RIGHT_NONE || lock->is_demoting || lock->wanted != RIGHT_NONE)
             continue;
         CHECK(!has_holders(lock));
-        start_demotion(lock, RIGHT_NONE);
+        cluster_lock_start_demotion(lock, RIGHT_NONE);
         settle(lock);
         if (++started == DEMOTIONS_AT_ONCE)
             break;
@@ -622,8 +531,37 @@ static bool start_some_demotions(struct lock_table *table)
     return started > 0;
 }
 
+// What was asked for ahead and not answered yet: the table must not be gone when the answer comes.
+static bool is_asking(struct lock_table *table)
+{
+    struct lock_service *service = table->service;
+    struct cluster_lock *lock, *next;
+    bool is_any = false;
+    HASH_ITER (by_key, table->by_key, lock, next) {
+        if (lock->wanted == RIGHT_NONE)
+            continue;
+        is_any = true;
+        if (lock->is_cancelled)
+            continue;
+        lock->is_cancelled = true;
+        service->operations->cancel(service, lock->cookie); // may answer, and free the lock
+    }
+    return is_any;
+}
+
+static int take_back_requests(struct lock_table *table)
+{
+    uint64_t seen = table->change_count;
+    while (table->failure == 0 && is_asking(table)) {
+        lock_table_wait_change(table, seen, 0);
+        seen = table->change_count;
+    }
+    return table->failure;
+}
+
 int lock_table_release_all(struct lock_table *table)
 {
+    take_back_requests(table);
     while (table->failure == 0 && start_some_demotions(table)) {
         while (table->demoting_count > 0)
             wait_queue_wait(table->volume->scheduler, &table->demoted);
@@ -638,6 +576,7 @@ void lock_table_fail(struct lock_table *table, int error)
     HASH_ITER (by_key, table->by_key, lock, next) {
         fail_waiters(lock, error);
     }
+    lock_table_note_change(table);
 }
 
 void lock_table_to_text(const struct lock_table *table, struct text *text)

@@ -64,11 +64,19 @@ bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode);
 void *cluster_lock_object(const struct cluster_lock *lock);
 void cluster_lock_set_object(struct cluster_lock *lock, void *object);
 
-// Asks ahead for rights that will be needed soon, in one message a peer; does not wait.
+// Asks ahead for rights that will be needed soon; does not wait. With LOCK_TRY others keep what
+// they have; without, it comes when they have given it up.
 void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
-                           enum lock_mode mode);
+                           enum lock_mode mode, unsigned flags);
+// Counts what may make a try succeed that failed before: an answer came, a lock that was in use
+// here is not any more, or was given up.
+uint64_t lock_table_changes(const struct lock_table *table);
+// Waits until the count is not `seen`, or for `ns` (0: for ever): 0, -ETIMEDOUT, or the volume's
+// failure.
+int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns);
 
-// Gives up every cached right, dirty ones in order: at unmount. Waits.
+// Gives up every cached right, dirty ones in order, and takes back what was asked for ahead: at
+// unmount. Waits; for a master that died until it is recovered.
 int lock_table_release_all(struct lock_table *table);
 
 // Wakes all waiters with `error`; later acquires answer it too. For a mount that ends.

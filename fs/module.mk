@@ -9,7 +9,7 @@ LIBRARIES += fs_structures
 fs_structures_PURE  := fs/tree_node.c
 fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
                        fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
-                       fs/allocator_choose.c \
+                       fs/allocator_choose.c fs/allocator_numbers.c \
                        fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \
                        fs/directory.c fs/xattr.c fs/orphans.c
 
@@ -35,7 +35,7 @@ $(BUILD)/umount.fuse.lunfs: $(BUILD)/mount.lunfs
 
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
-fs_core_SHELL := fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c fs/cluster_lock.c \
+fs_core_SHELL := fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c fs/cluster_lock.c fs/lock_demotion.c \
                  fs/cluster_status.c fs/cluster_watch.c fs/device_timeouts.c fs/dlm_service.c \
                  fs/gated_device.c fs/lock_set.c fs/lock_types.c fs/presence.c \
                  fs/range_locks_dlm.c fs/recovery.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c

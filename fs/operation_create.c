@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Making files, directories, symbolic links and special files.
 //
-// An inode's number is its block, so its lock has a name only once the block is chosen, in the
-// handle; and in a handle no lock is waited for. So:
+// An inode's number is its block, so its locks have names only once the block is chosen, in the
+// handle; and in a handle no lock is waited for. So a block is chosen whose locks are here already
+// (fs/allocator_numbers.c asks for them ahead); a create waits only if there is none:
 //
-//   parent EX ─► groups ─► handle: block chosen ─┬─ its locks are ours already (asked for ahead) ─►
-//   all
-//                  ▲                             └─ abort; wait for them, groups held ──┐
-//                  └────────────────────────── handle: the same block is chosen again ◄─┘
+//   parent EX ─► groups ─► handle ─┬─ a free number with its locks ─► all of it
+//                 ▲                └─ abort; groups let go ─► wait for an answer ─┐
+//                 └───────────────────────────────────────────────────────────────┘
 //
-// This takes locks of inodes behind those of groups, against the order of ranks. It cannot close a
-// circle: the number is a free block's. Who still holds or awaits its locks came with a number that
-// is out of date, finds the inode dead, and lets go without taking a group's lock.
+// What it waits for is any of many numbers, with the parent held. It must not wait for one:
+//
+//   A  looks up P/x: number N
+//   B  unlinks P/x; N is freed; holds P, makes P/y, chooses N    ─► waits for N
+//   A  unlinks P/x by what it knew: holds N, the lower number    ─► waits for P
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "fs/base/environment.h"
+#include "fs/cluster_lock.h"
 #include "fs/inode_table.h"
 #include "fs/open_file.h"
 #include "fs/open_inode.h"
 #include "fs/operation_private.h"
 #include "fs/volume.h"
-
-enum { NUMBERS_AHEAD = 64 }; // whose locks are asked for in one batch (rule P5)
 
 struct creation {
     struct volume *volume;
@@ -32,8 +34,9 @@ struct creation {
     bool opens;
     struct inode_creation what;
 
-    uint64_t wanted;  // chosen, and its locks are not ours yet
-    uint64_t claimed; // its locks are held; 0: none
+    uint64_t claimed;     // its locks are held; 0: none
+    uint64_t changes;     // of the lock table, when numbers were last looked at
+    uint64_t wait_end_ns; // when other groups are looked at, too; 0: nothing was waited for yet
     struct cluster_lock *inode_lock, *open_lock;
     struct inode child; // loaded once it is made
 };
@@ -55,14 +58,14 @@ static void unclaim(struct creation *creation)
     creation->open_lock = NULL;
 }
 
-static int claim_one(struct volume *volume, struct lock_name name, enum lock_mode mode, bool waits,
+static int claim_one(struct volume *volume, struct lock_name name, enum lock_mode mode,
                      struct cluster_lock **out)
 {
     struct cluster_lock *lock = cluster_lock_get(volume->locks, name);
     int result = -EAGAIN;
     // Without the right a try would wait for its master's answer.
-    if (waits || cluster_lock_is_cached(lock, mode))
-        result = cluster_lock_acquire(lock, mode, waits ? 0 : LOCK_TRY);
+    if (cluster_lock_is_cached(lock, mode))
+        result = cluster_lock_acquire(lock, mode, LOCK_TRY);
     if (result == 0)
         *out = lock;
     else
@@ -70,20 +73,20 @@ static int claim_one(struct volume *volume, struct lock_name name, enum lock_mod
     return result;
 }
 
-// Holds the locks of `number`: LOCK_OPEN first, as ranks say. Without `waits` -EAGAIN if that
-// cannot be had at once.
-static int claim(struct creation *creation, uint64_t number, bool waits)
+// Holds the locks of `number`: 0, or -EAGAIN if that cannot be had at once.
+static int claim(void *context, uint64_t number)
 {
+    struct creation *creation = context;
     struct volume *volume = creation->volume;
     int result = 0;
+    if (number == creation->claimed)
+        return 0;
     unclaim(creation);
     if (creation->opens)
-        result =
-            claim_one(volume, lock_name_open(number), LOCK_SHARED, waits, &creation->open_lock);
+        result = claim_one(volume, lock_name_open(number), LOCK_SHARED, &creation->open_lock);
     if (result != 0)
         return result;
-    result =
-        claim_one(volume, lock_name_inode(number), LOCK_EXCLUSIVE, waits, &creation->inode_lock);
+    result = claim_one(volume, lock_name_inode(number), LOCK_EXCLUSIVE, &creation->inode_lock);
     if (result == 0) {
         creation->claimed = number;
     } else if (creation->open_lock != NULL) {
@@ -94,25 +97,27 @@ static int claim(struct creation *creation, uint64_t number, bool waits)
     return result;
 }
 
-static void ask_ahead(struct volume *volume, uint64_t number)
-{
-    struct lock_name inodes[NUMBERS_AHEAD], opens[NUMBERS_AHEAD];
-    size_t count = 0;
-    while (count < NUMBERS_AHEAD &&
-           geometry_is_data_range(&volume->geometry, number + 1 + count, 1)) {
-        inodes[count] = lock_name_inode(number + 1 + count);
-        opens[count] = lock_name_open(number + 1 + count);
-        count++;
-    }
-    cluster_lock_prefetch(volume->locks, inodes, count, LOCK_EXCLUSIVE);
-    cluster_lock_prefetch(volume->locks, opens, count, LOCK_SHARED);
-}
+// Answers take less than a millisecond, so those that take this long may be those of the dead. A
+// group that is nearly full may have no other numbers.
+static const uint64_t patience_ns = 30 * 1000000;
 
-static int prepare_claim(struct transaction *t, void *context)
+static int wait_for_number(struct transaction *t, void *context)
 {
     struct creation *creation = context;
-    ask_ahead(t->volume, creation->wanted);
-    return claim(creation, creation->wanted, true);
+    uint64_t now_ns = environment_boot_ns(t->volume->environment), left_ns = 0;
+    unclaim(creation);
+    if (creation->wait_end_ns == 0)
+        creation->wait_end_ns = now_ns + patience_ns;
+    if (!t->space.looks_further && now_ns >= creation->wait_end_ns) {
+        allocator_look_further(&t->space);
+        return 0;
+    }
+    if (!t->space.looks_further)
+        left_ns = creation->wait_end_ns - now_ns;
+    int result = lock_table_wait_change(t->volume->locks, creation->changes, left_ns);
+    if (result == -ETIMEDOUT)
+        allocator_look_further(&t->space);
+    return result == -ETIMEDOUT ? 0 : result;
 }
 
 // --- the transaction
@@ -148,14 +153,14 @@ static int enter_name(struct transaction *t, struct creation *creation)
 static int change_create(struct transaction *t, void *context)
 {
     struct creation *creation = context;
+    const struct allocator_claim claims = {claim, creation};
     uint64_t number;
-    int result = allocator_allocate_node(&t->space, t->handle, &number);
+    creation->changes = lock_table_changes(t->volume->locks);
+    int result = allocator_allocate_inode(&t->space, t->handle, &claims, &number);
+    if (result == ALLOCATOR_NO_NUMBER)
+        return TRANSACTION_WAIT;
     if (result != 0)
         return result;
-    if (number != creation->claimed && claim(creation, number, false) != 0) {
-        creation->wanted = number;
-        return TRANSACTION_PREPARE;
-    }
     result = inode_create(&creation->child, creation->volume, t->handle, number, &creation->what);
     if (result != 0)
         return result;
@@ -176,10 +181,10 @@ static int run_create(struct creation *creation)
     struct transaction t;
     transaction_init(&t, creation->volume, creation->parent.number);
     creation->what.now = t.now;
-    t.prepare = prepare_claim;
+    t.wait = wait_for_number;
     allocator_want_nodes(&t.space, 1);
     transaction_add_credits(&t, 2);
-    transaction_add_space_changes(&t, 1);
+    transaction_add_space_changes(&t, 2);
     transaction_add_cost(&t, directory_change_cost(&creation->parent));
     if (creation->target != NULL)
         transaction_add_cost(&t, target_cost);

@@ -54,7 +54,7 @@ static void ask_ahead(const struct listing *listing, const struct batch *batch)
     struct lock_name names[BATCH_ENTRIES];
     for (size_t i = 0; i < batch->count; i++)
         names[i] = lock_name_inode(batch->items[i].inode);
-    cluster_lock_prefetch(listing->volume->locks, names, batch->count, LOCK_SHARED);
+    cluster_lock_prefetch(listing->volume->locks, names, batch->count, LOCK_SHARED, LOCK_TRY);
 }
 
 // -ESTALE: it was removed since it was listed.

@@ -69,17 +69,14 @@ static int attempt(struct transaction *transaction,
     return result;
 }
 
-static int attempt_prepared(struct transaction *transaction,
-                            int (*change)(struct transaction *transaction, void *context),
-                            void *context)
+// Whether `change` is to run again; the groups are let go.
+static bool goes_on(struct transaction *transaction, int *result, void *context)
 {
-    int result;
-    while ((result = attempt(transaction, change, context)) == TRANSACTION_PREPARE) {
-        result = transaction->prepare(transaction, context);
-        if (result != 0)
-            break;
-    }
-    return result;
+    if (*result != TRANSACTION_WAIT)
+        return allocator_must_retry(&transaction->space, *result);
+    *result = transaction->wait(transaction, context);
+    transaction->space.retry_count = 0;
+    return *result == 0;
 }
 
 int transaction_run(struct transaction *transaction,
@@ -92,8 +89,8 @@ int transaction_run(struct transaction *transaction,
         result = allocator_reserve(&transaction->space);
         if (result != 0)
             break;
-        result = attempt_prepared(transaction, change, context);
+        result = attempt(transaction, change, context);
         allocator_release(&transaction->space);
-    } while (allocator_must_retry(&transaction->space, result));
+    } while (goes_on(transaction, &result, context));
     return result;
 }

@@ -32,12 +32,12 @@ struct transaction {
     struct timespec now;    // of the operation: its time stamps
     uint32_t credits;       // blocks changed outside of the groups
     uint32_t space_changes; // allocations and frees
-    // When `change` answers TRANSACTION_PREPARE: called with the handle aborted and the groups
-    // still locked; after 0 `change` runs again. May be NULL.
-    int (*prepare)(struct transaction *transaction, void *context);
+    // When `change` answers TRANSACTION_WAIT: called with the handle aborted and the groups let go;
+    // after 0 `change` runs again. May be NULL.
+    int (*wait)(struct transaction *transaction, void *context);
 };
 
-enum { TRANSACTION_PREPARE = 1 };
+enum { TRANSACTION_WAIT = 1 };
 
 // `goal`: a block near which new ones should lie; 0: anywhere.
 void transaction_init(struct transaction *transaction, struct volume *volume, uint64_t goal);

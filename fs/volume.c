@@ -9,6 +9,7 @@
 #include "fs/cache.h"
 #include "fs/cluster_lock.h"
 #include "fs/inode_table.h"
+#include "fs/lock_types.h"
 #include "journal/journal.h"
 
 // --- the superblock --------------------------------------------------------------------------
@@ -133,6 +134,14 @@ static struct cache *make_cache(struct volume *volume)
     return cache_new(&config);
 }
 
+// What every change needs, and what the node that was here first may have in its cache: not to be
+// asked for only when that node has died.
+static void ask_for_own(struct volume *volume)
+{
+    const struct lock_name names[] = {lock_name_orphans(volume->slot), lock_name_ag(volume->slot)};
+    cluster_lock_prefetch(volume->locks, names, 2, LOCK_EXCLUSIVE, 0);
+}
+
 int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
                  struct lock_service *service)
 {
@@ -149,6 +158,8 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
     volume->locks = lock_table_new(volume, service);
     volume->allocator = allocator_new(volume);
     volume->inodes = inode_table_new(volume);
+    if (volume->journal != NULL)
+        ask_for_own(volume);
     return 0;
 }
 

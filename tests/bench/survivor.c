@@ -4,8 +4,8 @@
 //
 // RATE times a second (0: as fast as it goes) makes a file, writes 4 KiB, fsyncs, and removes a
 // file: the one made KEPT rounds before, so that it is not always the same inode. Ends after
-// SECONDS, or on SIGTERM. Prints "rounds longest_ms create_ms write_ms fsync_ms
-// unlink_ms": the longest single call of all, and of each kind.
+// SECONDS, or on SIGTERM. Prints "rounds longest_ms create_ms write_ms fsync_ms unlink_ms at_ms":
+// the longest single call of all, and of each kind, and when the longest round began.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -87,7 +87,8 @@ static void pause_until(int64_t at_ns)
 
 int main(int argc, char **argv)
 {
-    int64_t longest_ns[CALLS] = {0}, most_ns = 0, begin_ns, interval_ns;
+    int64_t longest_ns[CALLS] = {0}, most_ns = 0, longest_round_ns = 0, longest_at_ns = 0;
+    int64_t begin_ns, interval_ns;
     long seconds, rate, rounds = 0;
     int directory;
 
@@ -102,7 +103,13 @@ int main(int argc, char **argv)
     interval_ns = rate > 0 ? 1000000000 / rate : 0;
     begin_ns = clock_ns();
     for (int64_t at_ns = begin_ns; !is_over && at_ns < begin_ns + seconds * 1000000000;) {
+        int64_t round_begin_ns = clock_ns();
+
         round_run(directory, rounds++, longest_ns);
+        if (clock_ns() - round_begin_ns > longest_round_ns) {
+            longest_round_ns = clock_ns() - round_begin_ns;
+            longest_at_ns = round_begin_ns - begin_ns;
+        }
         // What a stall has missed is not made up for.
         at_ns = clock_ns() + interval_ns;
         if (interval_ns > 0)
@@ -113,6 +120,6 @@ int main(int argc, char **argv)
     printf("%ld %.1f", rounds, (double)most_ns / 1e6);
     for (int i = 0; i < CALLS; i++)
         printf(" %.1f", (double)longest_ns[i] / 1e6);
-    printf("\n");
+    printf(" %.0f\n", (double)longest_at_ns / 1e6);
     return 0;
 }

@@ -23,7 +23,7 @@ tests/unit/test_mkfs_geometry_LDLIBS    := -lcmocka
 
 UNIT_TESTS += tests/unit/test_cluster_lock
 tests/unit/test_cluster_lock_SOURCES   := tests/unit/test_cluster_lock.c fs/cluster_lock.c \
-                                          fs/lock_set.c fs/dlm_service.c
+                                          fs/lock_demotion.c fs/lock_set.c fs/dlm_service.c
 tests/unit/test_cluster_lock_LIBRARIES := dlm base
 tests/unit/test_cluster_lock_LDLIBS    := -lcmocka
 
@@ -111,7 +111,7 @@ tests/unit/test_dlm_session_LDLIBS    := -lcmocka
 
 # What stands in metadata blocks, on a LUN in memory (tests/lib/structure_world.h).
 STRUCTURE_WORLD := tests/lib/structure_world.c tests/lib/memory_device.c fs/cluster_lock.c \
-                   fs/lock_set.c
+                   fs/lock_demotion.c fs/lock_set.c
 STRUCTURE_LIBRARIES := fs_structures journal format base
 
 UNIT_TESTS += tests/unit/test_tree
@@ -184,6 +184,11 @@ UNIT_TESTS += tests/unit/test_operation_names
 tests/unit/test_operation_names_SOURCES   := tests/unit/test_operation_names.c $(OPERATION_WORLD)
 tests/unit/test_operation_names_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_names_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_create_ahead
+tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c $(OPERATION_WORLD)
+tests/unit/test_create_ahead_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_create_ahead_LDLIBS    := -lcmocka -lz
 
 UNIT_TESTS += tests/unit/test_operation_files
 tests/unit/test_operation_files_SOURCES   := tests/unit/test_operation_files.c $(OPERATION_WORLD)

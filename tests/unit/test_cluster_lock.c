@@ -524,7 +524,7 @@ static void test_prefetch_asks_ahead(void **state)
     struct lock_name names[64];
     for (uint64_t i = 0; i < 64; i++)
         names[i] = lock_name_inode(1000 + i);
-    cluster_lock_prefetch(world->nodes[1].volume.locks, names, 64, LOCK_EXCLUSIVE);
+    cluster_lock_prefetch(world->nodes[1].volume.locks, names, 64, LOCK_EXCLUSIVE, LOCK_TRY);
     settle_world(world);
     struct job job = job_on(world, 1, 1010, LOCK_EXCLUSIVE);
     start_job(&job);
@@ -548,11 +548,54 @@ static void test_prefetch_denied_at_once(void **state)
         start_job(&jobs[i]);
     }
     settle_world(world);
-    cluster_lock_prefetch(world->nodes[1].volume.locks, names, 64, LOCK_EXCLUSIVE);
+    cluster_lock_prefetch(world->nodes[1].volume.locks, names, 64, LOCK_EXCLUSIVE, LOCK_TRY);
     settle_world(world);
     assert_int_equal(dlm_core_status_get(dlm_service_core(world->nodes[1].service)).lock_count, 0);
     for (int i = 0; i < 64; i++)
         finish_job(&jobs[i]);
+    settle_world(world);
+    world_free(world);
+}
+
+// Callbacks that come together cost one write-back and one retire, and each lock still goes after
+// both.
+static void test_callbacks_share_a_round(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct world *world = world_new(10);
+    struct lock_name names[MANY];
+    struct job jobs[MANY];
+    for (uint64_t i = 0; i < MANY; i++) {
+        names[i] = lock_name_inode(i);
+        jobs[i] = job_on(world, 0, i, LOCK_EXCLUSIVE);
+        jobs[i].keeps = false;
+        start_job(&jobs[i]);
+    }
+    settle_world(world);
+    struct job holder = job_on(world, 0, 0, LOCK_EXCLUSIVE);
+    start_job(&holder);
+    settle_world(world);
+    // All callbacks lie there before the scheduler turns.
+    cluster_lock_prefetch(world->nodes[1].volume.locks, names, MANY, LOCK_EXCLUSIVE, 0);
+    while (deliver_one(world))
+        ;
+    settle_world(world);
+    for (uint64_t i = 1; i < MANY; i++) {
+        struct cluster_lock *lock = cluster_lock_get(world->nodes[1].volume.locks, names[i]);
+        assert_true(cluster_lock_is_cached(lock, LOCK_EXCLUSIVE));
+        cluster_lock_put(lock);
+    }
+    unsigned writes = 0, retires = 0, gone_before_retire = 0;
+    for (const char *p = world->steps; *p != '\0'; p++) {
+        writes += *p == 'w';
+        retires += *p == 'r';
+        gone_before_retire += *p == 'f' && retires == 0;
+    }
+    assert_int_equal(writes, 1);
+    assert_int_equal(retires, 1);
+    assert_int_equal(gone_before_retire, 0);
+    finish_job(&holder); // goes in a round of its own
     settle_world(world);
     world_free(world);
 }
@@ -572,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_release_all_leaves_nothing),
         cmocka_unit_test(test_prefetch_asks_ahead),
         cmocka_unit_test(test_prefetch_denied_at_once),
+        cmocka_unit_test(test_callbacks_share_a_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

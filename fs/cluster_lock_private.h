@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// A lock and the table of them, for cluster_lock.c (who may hold, what is asked for) and
+// lock_demotion.c (giving up) alone.
+#pragma once
+
+#include "fs/cluster_lock.h"
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "fs/base/coroutine.h"
+#include "fs/lock_service.h"
+#include "fs/volume.h"
+
+struct demotion_round;
+
+struct lock_waiter {
+    TAILQ_ENTRY(lock_waiter) link;
+    TAILQ_ENTRY(lock_waiter) interruptible_link;
+    struct cluster_lock *lock;
+    struct coroutine *coroutine;
+    enum lock_mode mode;
+    int result;
+    bool is_try; // another node's or coroutine's hold fails it
+    bool is_interruptible;
+    bool is_asleep; // else it is still on its way into the wait
+    bool is_done;
+};
+
+struct lock_key {
+    uint64_t id;
+    uint64_t type;
+};
+
+struct cluster_lock {
+    UT_hash_handle by_key;
+    UT_hash_handle by_cookie;
+    TAILQ_ENTRY(cluster_lock) idle_link;
+    TAILQ_HEAD(waiter_list, lock_waiter) waiters;
+    struct lock_table *table;
+    struct lock_key key;
+    uint64_t cookie; // 0: nothing asked for or held
+    unsigned references;
+    unsigned shared_holders;
+    unsigned waiter_count;
+    unsigned served_before_yield; // how many waiters may still be served though others wait
+    enum lock_right right;        // what the cluster granted
+    enum lock_right wanted;       // RIGHT_NONE: no request in flight
+    enum lock_right keep;         // while is_blocking: what we may keep
+    bool has_exclusive_holder;
+    bool is_blocking;  // another node waits for us
+    bool is_demoting;  // a coroutine gives the right up
+    bool is_cancelled; // the request in flight was taken back
+    bool is_idle_linked;
+    bool is_missed; // a try or prefetch found it in use here
+    void *object;
+};
+
+struct lock_table {
+    struct lock_service_client client; // first: the service's view of the table
+    struct lock_service *service;
+    struct volume *volume;
+    struct cluster_lock *by_key;
+    struct cluster_lock *by_cookie;
+    TAILQ_HEAD(idle_list, cluster_lock) idle; // oldest first
+    TAILQ_HEAD(interruptible_list, lock_waiter) interruptible;
+    unsigned idle_count;
+    uint64_t next_cookie;
+    unsigned demoting_count;
+    struct demotion_round *round; // still takes locks (lock_demotion.c)
+    struct wait_queue demoted;    // somebody waits for demotions to end
+    uint64_t change_count;
+    struct wait_queue changed; // lock_table_wait_change
+    int failure;
+};
+
+static inline struct scheduler *scheduler_of(const struct cluster_lock *lock)
+{
+    return lock->table->volume->scheduler;
+}
+
+static inline bool has_holders(const struct cluster_lock *lock)
+{
+    return lock->shared_holders > 0 || lock->has_exclusive_holder;
+}
+
+// Takes the one step that is possible now; may free the lock.
+void cluster_lock_pump(struct cluster_lock *lock);
+// Something changed that lock_table_wait_change waits for.
+void lock_table_note_change(struct lock_table *table);
+// 0: the lock has none any more.
+void cluster_lock_set_cookie(struct cluster_lock *lock, uint64_t cookie);
+
+// Starts a coroutine that gives the right up down to `keep`, which is less. No exclusive holder, no
+// request in flight.
+void cluster_lock_start_demotion(struct cluster_lock *lock, enum lock_right keep);
+// Tells the service that the right is down to `keep`.
+void cluster_lock_let_go(struct cluster_lock *lock, enum lock_right keep);

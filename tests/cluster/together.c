@@ -11,6 +11,10 @@
 //   fight   AMOUNT seconds of create, link, rename, unlink and readdir of a few names: nothing
 //           but the errors that a lost race gives, and as many names left as creates and links
 //           less unlinks
+//   fill    the last AMOUNT MiB of the volume, written by all until ENOSPC, which comes to all;
+//   then
+//           each removes its file, though the volume is full, and what came free can be written
+//           again
 //   cross   AMOUNT seconds of renames between two directories, both ways: the files stay the same
 //           in number and every thread comes back
 //
@@ -27,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +40,8 @@ enum {
     NAMES = 12,
     RECORD_BYTES = 64,
     CROSS_FILES = 6,
+    FILL_ROUNDS = 2,
+    FILL_CHUNK_BYTES = 64 << 10,
 };
 
 struct contest;
@@ -55,6 +62,7 @@ struct contest {
     _Atomic long names;   // fight: names that must be left
     _Atomic long done;    // operations that succeeded
     _Atomic long winners; // excl: of the running round
+    _Atomic long filled;  // fill: chunks written in the running round
     atomic_bool failed;
 };
 
@@ -323,6 +331,81 @@ static void cross_verify(struct contest *contest)
     unlinkat(contest->contestants[0].directory, "side1", AT_REMOVEDIR);
 }
 
+// --- fill ------------------------------------------------------------------------------------
+
+// Takes all but AMOUNT MiB away, so that the race for the last is short.
+static void fill_prepare(struct contest *contest)
+{
+    struct contestant *first = &contest->contestants[0];
+    int file = openat(first->directory, "ballast", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    struct statvfs space = {0};
+    off_t length;
+
+    if (file < 0 || fstatvfs(file, &space) < 0) {
+        complain(first, "statvfs of", "ballast");
+        return;
+    }
+    length = (off_t)(space.f_bavail * space.f_frsize) - ((off_t)contest->amount << 20);
+    if (length > 0 && fallocate(file, 0, 0, length) < 0)
+        complain(first, "fallocate of", "ballast");
+    close(file);
+}
+
+// Writes until the volume is full.
+static void fill_file(struct contestant *self, const char *name)
+{
+    static const char chunk[FILL_CHUNK_BYTES];
+    int file = openat(self->directory, name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    ssize_t written;
+
+    if (file < 0) {
+        // The others may have taken the last block before this node came to it.
+        if (errno != ENOSPC)
+            complain(self, "open", name);
+        return;
+    }
+    while ((written = write(file, chunk, sizeof(chunk))) == sizeof(chunk))
+        atomic_fetch_add(&self->contest->filled, 1);
+    // Part of a chunk fits, and says why not more when it is written on.
+    if (written >= 0)
+        written = write(file, chunk, sizeof(chunk));
+    if (written >= 0 || errno != ENOSPC)
+        complain(self, "the write that fills", name);
+    if (fsync(file) < 0)
+        complain(self, "fsync", name);
+    close(file);
+}
+
+static void fill_run(struct contestant *self)
+{
+    struct contest *contest = self->contest;
+    long least = contest->amount * (1 << 20) / FILL_CHUNK_BYTES * 3 / 4;
+    char name[32];
+
+    snprintf(name, sizeof(name), "fill-%u", self->index);
+    for (int round = 0; round < FILL_ROUNDS; round++) {
+        pthread_barrier_wait(&contest->barrier);
+        fill_file(self, name);
+        pthread_barrier_wait(&contest->barrier);
+        if (self->index == 0) {
+            printf("round %d: %ld chunks\n", round, contest->filled);
+            atomic_fetch_add(&contest->done, contest->filled);
+            errno = 0;
+            if (atomic_exchange(&contest->filled, 0) < least)
+                complain(self, "less was written than is free:", name);
+        }
+        pthread_barrier_wait(&contest->barrier);
+        if (unlinkat(self->directory, name, 0) < 0 && errno != ENOENT)
+            complain(self, "unlink on a full volume", name);
+    }
+}
+
+static void fill_verify(struct contest *contest)
+{
+    if (unlinkat(contest->contestants[0].directory, "ballast", 0) < 0)
+        complain(&contest->contestants[0], "unlink", "ballast");
+}
+
 // --- all -------------------------------------------------------------------------------------
 
 static const struct verb verbs[] = {
@@ -330,6 +413,7 @@ static const struct verb verbs[] = {
     {"append", append_run, NULL, append_verify},
     {"fight", fight_run, NULL, fight_verify},
     {"cross", cross_run, cross_prepare, cross_verify},
+    {"fill", fill_run, fill_prepare, fill_verify},
 };
 
 static const struct verb *verb_find(const char *name)
@@ -389,7 +473,7 @@ static void contest_run(struct contest *contest, const struct verb *verb)
 int main(int argc, char **argv)
 {
     static const char usage[] =
-        "usage: together excl|append|fight|cross AMOUNT SEED DIRECTORY...\n";
+        "usage: together excl|append|fight|cross|fill AMOUNT SEED DIRECTORY...\n";
     struct contest contest = {0};
     const struct verb *verb = argc > 4 ? verb_find(argv[1]) : NULL;
     int64_t begin_ms;

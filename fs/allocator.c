@@ -33,6 +33,7 @@ struct allocator *allocator_new(struct volume *volume)
     allocator->own_current = volume->slot < count ? volume->slot : 0;
     TAILQ_INIT(&allocator->busy);
     wait_queue_init(&allocator->released);
+    allocator->settler.allocator = allocator;
     return allocator;
 }
 
@@ -40,6 +41,7 @@ void allocator_close(struct allocator *allocator)
 {
     for (uint32_t i = 0; i < allocator->volume->geometry.ag_count; i++)
         CHECK(allocator->groups[i] == NULL);
+    CHECK(!allocator->settler.is_armed && !allocator->settler.is_running);
     CHECK(TAILQ_EMPTY(&allocator->busy) && wait_queue_is_empty(&allocator->released));
     free(allocator->groups);
     free(allocator->free_hints);

@@ -51,6 +51,8 @@ enum {
 };
 
 struct allocator *allocator_new(struct volume *volume);
+// Ends the work in the background, before locks and journal go. No operation is under way. Waits.
+void allocator_stop(struct allocator *allocator);
 // All locks have been released.
 void allocator_close(struct allocator *allocator);
 
@@ -176,5 +178,7 @@ struct allocator_summary {
     uint64_t available_block_count; // without the margins
 };
 // For statfs: reads group headers that are not ours without locks, at most once a second; an
-// uninitialised group is all free. Never fails; what cannot be read counts as it last did. Waits.
+// uninitialised group is all free. Never fails; what cannot be read counts as it last did. Each
+// node writes the totals of its groups in place a second or two after their last change, so on idle
+// nodes all answers are the same. Waits.
 void allocator_summary_get(struct volume *volume, struct allocator_summary *summary);

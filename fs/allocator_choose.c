@@ -102,6 +102,8 @@ void allocator_drop_group(struct allocator_reservation *space, uint32_t index)
     struct allocator_group *group = space->groups[index];
     struct cluster_lock *lock = group->lock;
     allocator->free_hints[group->number] = free_extents_count(&group->extents);
+    if (allocator->free_hints[group->number] != group->told_count)
+        allocator_settle_later(allocator);
     for (uint32_t i = index + 1; i < space->group_count; i++)
         space->groups[i - 1] = space->groups[i];
     space->group_count--;

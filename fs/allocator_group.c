@@ -162,6 +162,7 @@ static struct allocator_group *group_new(struct allocator *allocator, uint32_t n
     uint64_t count = geometry_ag_block_count(g, number);
     free_extents_init(&group->extents, allocator->volume->cache, allocator->volume->log, header,
                       first, count, &extents_user, group);
+    group->told_count = free_extents_count(&group->extents);
     group->small_cursor = first + 1;
     group->large_cursor = first + count / 16;
     group->lowest_released = group->lowest_skipped = UINT64_MAX;

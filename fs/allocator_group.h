@@ -10,6 +10,7 @@
 
 #include "fs/allocator.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/environment.h"
 #include "fs/free_extents.h"
 #include "journal/journal.h"
 
@@ -53,7 +54,17 @@ struct allocator_group {
     struct numbers_asked asked;
     uint64_t lowest_skipped; // free number behind the cursor whose locks were not here; UINT64_MAX
     struct allocator_reservation *user;
-    bool is_balanced; // in the open handle
+    bool is_balanced;    // in the open handle
+    uint64_t told_count; // free blocks, as the header in place says to other nodes
+    uint64_t seen_count; // when the settler last looked
+};
+
+// Writes totals in place when groups have become idle (allocator_settle.c).
+struct allocator_settler {
+    struct environment_timer timer; // first
+    struct allocator *allocator;
+    bool is_armed, is_running, is_stopped;
+    bool is_map_changed; // this node has initialised a group
 };
 
 struct allocator {
@@ -67,6 +78,7 @@ struct allocator {
     struct wait_queue released; // something is not busy any more
     uint64_t summary_at_ns;
     bool has_summary;
+    struct allocator_settler settler;
 };
 
 enum {
@@ -107,6 +119,12 @@ int allocator_map_learn(struct volume *volume, uint32_t number);
 // Finds a group (own ones or others) that this node does not know as initialised, and makes it one.
 // -ENOENT if there is none. No group is held. Waits.
 int allocator_map_add_group(struct volume *volume, bool own);
+
+// --- telling (allocator_settle.c) --------------------------------------------------------------
+
+// A group's total changed, or the map did.
+void allocator_settle_later(struct allocator *allocator);
+void allocator_settle_map(struct allocator *allocator);
 
 // --- choosing (allocator_choose.c) -----------------------------------------------------------
 

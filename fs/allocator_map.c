@@ -91,6 +91,7 @@ static int initialise_locked(struct volume *volume, uint32_t number)
     }
     journal_transaction_end(handle);
     volume->allocator->states[number] |= GROUP_KNOWN;
+    allocator_settle_map(volume->allocator);
     return 0;
 }
 

@@ -10,7 +10,7 @@ fs_structures_PURE  := fs/tree_node.c
 fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
                        fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
                        fs/allocator_choose.c fs/allocator_numbers.c \
-                       fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \
+                       fs/allocator_settle.c fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \
                        fs/directory.c fs/xattr.c fs/orphans.c
 
 # The mount: FUSE, lanes, guard and the log; who uses it links -lfuse3.

@@ -178,6 +178,7 @@ static void free_core(struct volume *volume)
 int volume_stop(struct volume *volume)
 {
     inode_table_stop(volume->inodes);
+    allocator_stop(volume->allocator);
     int result = lock_table_release_all(volume->locks);
     if (volume->journal != NULL) {
         int closed = journal_close(volume->journal);
@@ -195,6 +196,7 @@ void volume_abandon(struct volume *volume)
     if (volume->locks == NULL)
         return;
     inode_table_stop(volume->inodes);
+    allocator_stop(volume->allocator);
     if (volume->journal != NULL)
         journal_close(volume->journal);
     volume->journal = NULL;

@@ -394,6 +394,7 @@ static void unmount(void *argument)
 {
     struct structure_world *world = argument;
     struct volume *volume = &world->volume;
+    allocator_stop(volume->allocator);
     int result = lock_table_release_all(volume->locks);
     CHECK(result == 0);
     lock_table_free(volume->locks);

@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <cmocka.h>
 
 #include "fs/allocator.h"
+#include "fs/allocator_group.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/cluster_lock.h"
@@ -885,6 +887,36 @@ static void speed(void **state)
     structure_world_close(&world);
 }
 
+// --- what other nodes see --------------------------------------------------------------------
+
+static void settles(void *argument)
+{
+    struct structure_world *world = argument;
+    struct inode inode;
+    uint32_t group;
+    structure_world_create(world, S_IFREG | 0644, &inode);
+    assert_true(geometry_ag_of_block(&world->volume.geometry, inode.number, &group));
+    inode_unload(&inode);
+    struct allocator_summary summary;
+    allocator_summary_get(&world->volume, &summary);
+    const struct ag_header_disk *header = (const struct ag_header_disk *)structure_world_block(
+        world, geometry_ag_first_block(&world->volume.geometry, group));
+    uint64_t begin_ns = world->now_ns;
+    uint64_t ours = free_extents_count(&world->volume.allocator->groups[group]->extents);
+    while (le64_get(header->free_block_count) != ours)
+        environment_sleep(&world->environment, 100000000);
+    assert_true(world->now_ns - begin_ns <= UINT64_C(3000000000));
+}
+
+static void totals_are_in_place_soon_after_the_last_change(void **state)
+{
+    (void)state;
+    struct structure_world world;
+    structure_world_open(&world, &(struct structure_options){.seed = 5});
+    structure_world_run(&world, settles, &world);
+    structure_world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -899,6 +931,7 @@ int main(void)
         cmocka_unit_test(wrong_frees_are_refused),
         cmocka_unit_test(bad_header_is_corruption),
         cmocka_unit_test(hostile_groups),
+        cmocka_unit_test(totals_are_in_place_soon_after_the_last_change),
         cmocka_unit_test(speed),
     };
     return cmocka_run_group_tests_name("allocator", tests, NULL, NULL);

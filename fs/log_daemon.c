@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fs/base/text.h"
+
 enum { RING_LINES = 512, LINE_BYTES = 512 };
 
 struct line {
@@ -21,11 +23,17 @@ struct line {
     char text[LINE_BYTES];
 };
 
+enum log_form {
+    LOG_FORM_TEXT,
+    LOG_FORM_SYSLOG,  // a socket to /dev/log
+    LOG_FORM_JOURNAL, // a socket to journald: fields, so that MESSAGE_ID can be told
+};
+
 struct log_daemon {
     struct log log; // first: the log is the daemon's
     char prefix[128];
     int descriptor; // -1: none
-    bool is_syslog; // descriptor is a socket to /dev/log
+    enum log_form form;
     bool has_thread;
     pthread_t thread;
     pthread_mutex_t mutex; // held for a copy only
@@ -54,6 +62,26 @@ static void send_syslog(struct log_daemon *daemon, const struct line *line, cons
          MSG_NOSIGNAL | (daemon->has_thread ? 0 : MSG_DONTWAIT));
 }
 
+// systemd's native protocol: one field a line. A code is one message id for good (log_daemon.h).
+static void send_journal(struct log_daemon *daemon, const struct line *line, const char *code)
+{
+    char packet[LINE_BYTES + 512];
+    struct text text;
+    text_init(&text, packet, sizeof(packet));
+    text_add(&text, "PRIORITY=%d\nSYSLOG_FACILITY=%d\nSYSLOG_IDENTIFIER=lunfsd\nLUNFS_MOUNT=%s\n",
+             priorities[line->level], LOG_DAEMON >> 3, daemon->prefix);
+    if (line->code != 0)
+        text_add(&text, "LUNFS_CODE=%04d\nMESSAGE_ID=" LOG_MESSAGE_ID_PREFIX "%04d\n", line->code,
+                 line->code);
+    size_t message = text.length;
+    text_add(&text, "MESSAGE=%s: %s%s", daemon->prefix, code, line->text);
+    for (char *at = packet + message; *at != '\0'; at++)
+        *at = *at == '\n' ? ' ' : *at;
+    text_add(&text, "\n");
+    send(daemon->descriptor, packet, text.length,
+         MSG_NOSIGNAL | (daemon->has_thread ? 0 : MSG_DONTWAIT));
+}
+
 static void write_text(struct log_daemon *daemon, const struct line *line, const char *code)
 {
     struct timespec now;
@@ -71,7 +99,9 @@ static void write_line(struct log_daemon *daemon, const struct line *line)
     char code[24] = "";
     if (line->code != 0)
         snprintf(code, sizeof(code), "LUNFS-%04d: ", line->code);
-    if (daemon->is_syslog)
+    if (daemon->form == LOG_FORM_JOURNAL)
+        send_journal(daemon, line, code);
+    else if (daemon->form == LOG_FORM_SYSLOG)
         send_syslog(daemon, line, code);
     else if (daemon->descriptor >= 0)
         write_text(daemon, line, code);
@@ -140,15 +170,26 @@ static void log_write(struct log *log, enum log_level level, int code, const cha
 
 // --- life ------------------------------------------------------------------------------------
 
-static int connect_syslog(void)
+static int connect_log(const char *path)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    text_copy(address.sun_path, sizeof(address.sun_path), path);
     int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (descriptor >= 0 && connect(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0)
         return descriptor;
     if (descriptor >= 0)
         close(descriptor);
     return -1;
+}
+
+static void open_system_log(struct log_daemon *daemon)
+{
+    daemon->form = LOG_FORM_JOURNAL;
+    daemon->descriptor = connect_log("/run/systemd/journal/socket");
+    if (daemon->descriptor >= 0)
+        return;
+    daemon->form = LOG_FORM_SYSLOG;
+    daemon->descriptor = connect_log("/dev/log");
 }
 
 struct log_daemon *log_daemon_new(const char *prefix, int descriptor, bool with_debug)
@@ -159,10 +200,9 @@ struct log_daemon *log_daemon_new(const char *prefix, int descriptor, bool with_
     daemon->log.level_max = with_debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE;
     daemon->log.write = log_write;
     snprintf(daemon->prefix, sizeof(daemon->prefix), "%s", prefix);
-    daemon->is_syslog = descriptor < 0;
-    daemon->descriptor = daemon->is_syslog ? connect_syslog() : descriptor;
-    if (daemon->descriptor < 0)
-        daemon->is_syslog = false;
+    daemon->descriptor = descriptor;
+    if (descriptor < 0)
+        open_system_log(daemon);
     pthread_mutex_init(&daemon->mutex, NULL);
     pthread_cond_init(&daemon->arrived, NULL);
     return daemon;

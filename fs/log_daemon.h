@@ -11,10 +11,13 @@
 
 struct log_daemon;
 
+// In systemd's journal each code is a MESSAGE_ID: this, and the code's four digits.
+#define LOG_MESSAGE_ID_PREFIX "5b1f0a7c9d3e4862a4c76e0f8d21"
+
 // Lines begin with `prefix` (the mount point), which is copied. They go to `descriptor`, which is
-// the log's from now on; -1: to the system's log at /dev/log, or nowhere if there is none. The
-// thread is started later: until then, and in a process that never does, lines are written at
-// once. NULL when memory is out.
+// the log's from now on; -1: to systemd's journal, else to the system's log at /dev/log, else
+// nowhere. The thread is started later: until then, and in a process that never does, lines are
+// written at once. NULL when memory is out.
 struct log_daemon *log_daemon_new(const char *prefix, int descriptor, bool with_debug);
 // Starts the writing thread. To be called in the worker, after the fork. 0 or -errno.
 int log_daemon_start(struct log_daemon *daemon);

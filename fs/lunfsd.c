@@ -199,8 +199,10 @@ static int open_log_target(const struct invocation *invocation)
     const struct mount_options *options = &invocation->options;
     if (options->log == MOUNT_LOG_FILE)
         return open(options->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    // As a service the journal itself is better than its pipe: levels and message ids.
+    bool is_service = getenv("JOURNAL_STREAM") != NULL;
     if (options->log == MOUNT_LOG_STDERR ||
-        (options->log == MOUNT_LOG_AUTO && invocation->foreground))
+        (options->log == MOUNT_LOG_AUTO && invocation->foreground && !is_service))
         return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     return -1;
 }

@@ -9,6 +9,7 @@
 
 #include "fs/base/block_device.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/sabotage.h"
 #include "fs/file_blocks.h"
 #include "fs/file_inline.h"
 #include "fs/file_map.h"
@@ -131,6 +132,8 @@ static int zero_edges(struct allocating *a)
 {
     uint64_t head_end = block_behind(a->offset) * BLOCK_BYTES;
     uint64_t tail_start = a->end / BLOCK_BYTES * BLOCK_BYTES;
+    if (SABOTAGE(punch_skip_edges))
+        return 0;
     if (head_end > a->end)
         return zero_in_block(a, a->offset, a->end);
     int result = 0;
@@ -208,7 +211,7 @@ static int zero_range(struct allocating *a)
     int result = allocate_range(a);
     if (result == 0)
         result = zero_edges(a);
-    if (result == 0 && first < end)
+    if (result == 0 && first < end && !SABOTAGE(zero_keeps_written))
         result = unwrite_blocks(a, first, end);
     return result;
 }

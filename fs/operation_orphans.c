@@ -4,6 +4,7 @@
 // list first, so that our death would not leave them to a slot that nobody looks at (rule 14).
 #include <errno.h>
 
+#include "fs/base/sabotage.h"
 #include "fs/file_size.h"
 #include "fs/inode_free.h"
 #include "fs/inode_table.h"
@@ -64,7 +65,7 @@ int operation_process_orphans(struct volume *volume, uint32_t slot)
     uint64_t number = 0, generation;
     int first_error = 0;
     int result = transaction_check_writable(volume);
-    if (result != 0)
+    if (result != 0 || SABOTAGE(orphans_forgotten))
         return result;
     while ((result = next_orphan(volume, slot, number, &number, &generation)) == 0) {
         // One that cannot be processed does not keep the others.

@@ -9,6 +9,7 @@
 #include "fs/open_inode.h"
 
 #include "fs/base/block_device.h"
+#include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/cluster_lock.h"
 #include "fs/extent_map.h"
@@ -181,6 +182,7 @@ int open_inode_flush(struct open_inode *open, struct inode *inode)
         // Lanes may note times as fast as we fold them.
         if (written_ranges_is_empty(&open->written) && !open->has_size)
             break;
+        coroutine_pause(open->volume->scheduler);
     }
     return result;
 }

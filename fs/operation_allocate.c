@@ -26,7 +26,16 @@ struct allocating {
     struct inode *inode;
     uint64_t offset, end;        // bytes
     struct written_ranges given; // what was a hole before
+    unsigned run_count;          // looked at
 };
+
+// A file may have millions of runs: others have their turn now and then.
+static void pause_after_many(struct allocating *a)
+{
+    enum { RUNS_BEFORE_PAUSE = 256 };
+    if (++a->run_count % RUNS_BEFORE_PAUSE == 0)
+        coroutine_pause(a->open->volume->scheduler);
+}
 
 static uint64_t block_behind(uint64_t offset)
 {
@@ -53,6 +62,7 @@ static int give_blocks(struct allocating *a, uint64_t first, uint64_t end)
             coroutine_pause(a->open->volume->scheduler);
         }
         block += count;
+        pause_after_many(a);
     }
     return result;
 }
@@ -84,6 +94,7 @@ static int check_space(struct allocating *a, uint64_t first, uint64_t end)
         if (missing > available + (available >> 4))
             return -ENOSPC;
         block += count;
+        pause_after_many(a);
     }
     return 0;
 }

@@ -4,6 +4,7 @@
 // list first, so that our death would not leave them to a slot that nobody looks at (rule 14).
 #include <errno.h>
 
+#include "fs/base/coroutine.h"
 #include "fs/base/sabotage.h"
 #include "fs/file_size.h"
 #include "fs/inode_free.h"
@@ -72,6 +73,7 @@ int operation_process_orphans(struct volume *volume, uint32_t slot)
         int processed = process_one(volume, number, generation);
         if (first_error == 0)
             first_error = processed;
+        coroutine_pause(volume->scheduler);
         if (volume_check(volume) != 0)
             return volume_check(volume);
     }

@@ -35,7 +35,7 @@ static int setup(void **state, uint64_t bytes)
 
 int operation_world_setup(void **state)
 {
-    return setup(state, 128 << 20);
+    return setup(state, 136 << 20);
 }
 
 int operation_world_setup_small(void **state)

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "fs/base/check.h"
+#include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/format_decode.h"
 #include "fs/volume.h"
@@ -94,6 +95,15 @@ int extent_map_lookup(struct inode *inode, uint64_t file_block, struct extent *e
     return result == -ENOENT ? 0 : result;
 }
 
+// A file may have millions: others have their turn now and then.
+static void pause_after_many(const struct inode *inode, unsigned seen)
+{
+    enum { EXTENTS_BEFORE_PAUSE = 1024 };
+    struct scheduler *scheduler = inode->volume->scheduler;
+    if (seen % EXTENTS_BEFORE_PAUSE == 0 && coroutine_current(scheduler) != NULL)
+        coroutine_pause(scheduler);
+}
+
 int extent_map_iterate(struct inode *inode, uint64_t file_block,
                        bool (*emit)(void *context, const struct extent *extent), void *context)
 {
@@ -101,8 +111,8 @@ int extent_map_iterate(struct inode *inode, uint64_t file_block,
     struct extent extent;
     uint64_t at = file_block;
     int result = seek(inode, &cursor, file_block, &extent);
-    for (bool is_first = true; result == 0; is_first = false) {
-        if (!is_first && extent.file_block < at)
+    for (unsigned seen = 0; result == 0;) {
+        if (seen > 0 && extent.file_block < at)
             return corrupt(inode, extent.file_block, "two extents overlap");
         struct extent gap = hole(at, extent.file_block > at ? extent.file_block : at);
         if (gap.block_count > 0 && !emit(context, &gap))
@@ -110,6 +120,7 @@ int extent_map_iterate(struct inode *inode, uint64_t file_block,
         if (!emit(context, &extent))
             return 0;
         at = end_of(&extent);
+        pause_after_many(inode, ++seen);
         result = next(inode, &cursor, &extent);
     }
     return result == -ENOENT ? 0 : result;

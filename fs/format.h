@@ -51,7 +51,7 @@ enum {
     FORMAT_AG_BLOCK_SHIFT_MIN = 10,      // 4 MiB
     FORMAT_AG_BLOCK_SHIFT_MAX = 28,      // 1 TiB
     FORMAT_AG_BLOCKS_MIN = 64,           // the last group may be short, but not shorter
-    FORMAT_JOURNAL_BLOCKS_MIN = 256,     // 1 MiB
+    FORMAT_JOURNAL_BLOCKS_MIN = 2048,    // 8 MiB: see journal.md, "How small a journal may be"
     FORMAT_JOURNAL_BLOCKS_MAX = 1 << 20, // 4 GiB
     FORMAT_SUPERBLOCK_COUNT = 3,         // the copies included
     FORMAT_NAME_BYTES_MAX = 255,

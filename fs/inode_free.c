@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "fs/base/check.h"
+#include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/base/sabotage.h"
 #include "fs/file_blocks.h"
@@ -114,16 +115,13 @@ static int remove_xattrs(struct inode *inode)
     struct xattr_removal removal = {.inode = inode, .has_more = inode_xattr_count(inode) > 0};
     int result = 0;
     while (result == 0 && removal.has_more) {
-        struct tree_cost cost;
         struct transaction t;
-        result = xattr_remove_some_cost(inode, &cost);
-        if (result != 0)
-            break;
         transaction_init(&t, inode->volume, inode->number);
         allocator_allow_margin(&t.space);
         transaction_add_credits(&t, 1);
-        transaction_add_cost(&t, cost);
+        transaction_add_cost(&t, xattr_step_cost(inode));
         result = transaction_run(&t, change_xattrs, &removal);
+        coroutine_pause(inode->volume->scheduler);
     }
     return result;
 }

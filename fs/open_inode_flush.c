@@ -9,6 +9,8 @@
 #include "fs/open_inode.h"
 
 #include "fs/base/block_device.h"
+#include "fs/base/coroutine.h"
+#include "fs/base/error.h"
 #include "fs/cluster_lock.h"
 #include "fs/extent_map.h"
 #include "fs/inode.h"
@@ -133,19 +135,16 @@ static void settle_step(struct flush_step *step)
     forget_time(&open->pass.accessed_ns, step->accessed_ns);
 }
 
-static int flush_step(struct open_inode *open, struct inode *inode)
+static int run_step(struct open_inode *open, struct inode *inode, unsigned range_count_max)
 {
     struct flush_step step = {
         .open = open,
         .inode = inode,
+        .range_count_max = range_count_max,
         .modified_ns = atomic_load(&open->pass.modified_ns),
         .accessed_ns = atomic_load(&open->pass.accessed_ns),
     };
     struct tree_cost cost = extent_map_mark_cost(inode);
-    uint32_t fit = journal_credits_max(open->volume->journal) / 2 / (cost.credits + 1);
-    size_t most = fit < 1 ? 1 : fit < RANGES_AT_ONCE ? fit : RANGES_AT_ONCE;
-    step.range_count_max = (unsigned)(open->written.count < most ? open->written.count : most);
-
     struct transaction t;
     transaction_init(&t, open->volume, inode->number);
     // What was acknowledged must not fail for want of a node's block.
@@ -156,6 +155,17 @@ static int flush_step(struct open_inode *open, struct inode *inode)
     int result = transaction_run(&t, change_step, &step);
     if (result == 0)
         settle_step(&step);
+    return result;
+}
+
+// As many ranges at once as the journal has room for: what a range costs depends on the state of
+// the groups, too.
+static int flush_step(struct open_inode *open, struct inode *inode)
+{
+    size_t count = open->written.count < RANGES_AT_ONCE ? open->written.count : RANGES_AT_ONCE;
+    int result;
+    while ((result = run_step(open, inode, (unsigned)count)) == -ERROR_JOURNAL_FULL && count > 1)
+        count /= 2;
     return result;
 }
 
@@ -172,6 +182,7 @@ int open_inode_flush(struct open_inode *open, struct inode *inode)
         // Lanes may note times as fast as we fold them.
         if (written_ranges_is_empty(&open->written) && !open->has_size)
             break;
+        coroutine_pause(open->volume->scheduler);
     }
     return result;
 }

@@ -9,6 +9,7 @@
 
 #include "fs/base/block_device.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/sabotage.h"
 #include "fs/file_blocks.h"
 #include "fs/file_inline.h"
 #include "fs/file_map.h"
@@ -25,7 +26,16 @@ struct allocating {
     struct inode *inode;
     uint64_t offset, end;        // bytes
     struct written_ranges given; // what was a hole before
+    unsigned run_count;          // looked at
 };
+
+// A file may have millions of runs: others have their turn now and then.
+static void pause_after_many(struct allocating *a)
+{
+    enum { RUNS_BEFORE_PAUSE = 256 };
+    if (++a->run_count % RUNS_BEFORE_PAUSE == 0)
+        coroutine_pause(a->open->volume->scheduler);
+}
 
 static uint64_t block_behind(uint64_t offset)
 {
@@ -52,6 +62,7 @@ static int give_blocks(struct allocating *a, uint64_t first, uint64_t end)
             coroutine_pause(a->open->volume->scheduler);
         }
         block += count;
+        pause_after_many(a);
     }
     return result;
 }
@@ -83,6 +94,7 @@ static int check_space(struct allocating *a, uint64_t first, uint64_t end)
         if (missing > available + (available >> 4))
             return -ENOSPC;
         block += count;
+        pause_after_many(a);
     }
     return 0;
 }
@@ -131,6 +143,8 @@ static int zero_edges(struct allocating *a)
 {
     uint64_t head_end = block_behind(a->offset) * BLOCK_BYTES;
     uint64_t tail_start = a->end / BLOCK_BYTES * BLOCK_BYTES;
+    if (SABOTAGE(punch_skip_edges))
+        return 0;
     if (head_end > a->end)
         return zero_in_block(a, a->offset, a->end);
     int result = 0;
@@ -208,7 +222,7 @@ static int zero_range(struct allocating *a)
     int result = allocate_range(a);
     if (result == 0)
         result = zero_edges(a);
-    if (result == 0 && first < end)
+    if (result == 0 && first < end && !SABOTAGE(zero_keeps_written))
         result = unwrite_blocks(a, first, end);
     return result;
 }

@@ -4,6 +4,8 @@
 // list first, so that our death would not leave them to a slot that nobody looks at (rule 14).
 #include <errno.h>
 
+#include "fs/base/coroutine.h"
+#include "fs/base/sabotage.h"
 #include "fs/file_size.h"
 #include "fs/inode_free.h"
 #include "fs/inode_table.h"
@@ -64,13 +66,14 @@ int operation_process_orphans(struct volume *volume, uint32_t slot)
     uint64_t number = 0, generation;
     int first_error = 0;
     int result = transaction_check_writable(volume);
-    if (result != 0)
+    if (result != 0 || SABOTAGE(orphans_forgotten))
         return result;
     while ((result = next_orphan(volume, slot, number, &number, &generation)) == 0) {
         // One that cannot be processed does not keep the others.
         int processed = process_one(volume, number, generation);
         if (first_error == 0)
             first_error = processed;
+        coroutine_pause(volume->scheduler);
         if (volume_check(volume) != 0)
             return volume_check(volume);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 
+#include "fs/base/error.h"
 #include "fs/operation_private.h"
 #include "fs/volume.h"
 #include "fs/xattr.h"
@@ -66,6 +67,45 @@ static int run_change(struct xattr_change *change)
     return transaction_run(&t, change_xattr, change);
 }
 
+struct shortening {
+    struct xattr_change *change;
+    bool is_short;
+};
+
+static int change_length(struct transaction *t, void *context)
+{
+    struct shortening *shortening = context;
+    struct inode *inode = &shortening->change->inode;
+    transaction_change_inode(t, inode);
+    return xattr_shorten(inode, t->handle, shortening->change->name, &shortening->is_short);
+}
+
+// Step by step: a crash in between leaves the attribute with the front of its value.
+static int shorten(struct xattr_change *change)
+{
+    struct shortening shortening = {.change = change};
+    int result = 0;
+    while (result == 0 && !shortening.is_short) {
+        struct transaction t;
+        transaction_init(&t, change->inode.volume, change->inode.number);
+        allocator_allow_margin(&t.space);
+        transaction_add_credits(&t, 1);
+        transaction_add_cost(&t, xattr_step_cost(&change->inode));
+        result = transaction_run(&t, change_length, &shortening);
+    }
+    return result;
+}
+
+// A value that the journal has no room to remove at once.
+static int run_change_in_steps(struct xattr_change *change)
+{
+    int result = run_change(change);
+    if (result != -ERROR_JOURNAL_FULL || change->value != NULL)
+        return result;
+    result = shorten(change);
+    return result != 0 ? result : run_change(change);
+}
+
 static int change_one(struct volume *volume, uint64_t number, struct xattr_change *change)
 {
     LOCK_SET(set);
@@ -74,7 +114,7 @@ static int change_one(struct volume *volume, uint64_t number, struct xattr_chang
         result = live_inode_acquire(&change->inode, &set, volume, number, LOCK_EXCLUSIVE);
     if (result != 0)
         return result;
-    result = run_change(change);
+    result = run_change_in_steps(change);
     live_inode_release(&change->inode, &set);
     return result;
 }

@@ -295,6 +295,54 @@ int xattr_remove(struct inode *inode, struct journal_handle *handle, const char 
     return result != 0 ? result : remove_attribute(inode, handle, &attribute);
 }
 
+// The first chunk as it is, but for the length of the value.
+static int set_length(struct inode *inode, struct journal_handle *handle,
+                      const struct attribute *attribute, uint32_t value_length)
+{
+    uint8_t chunk[TREE_VALUE_BYTES_MAX];
+    struct tree_key key = chunk_key(attribute, 0);
+    int length = tree_get(&inode->tree, key, chunk, sizeof(chunk));
+    if (length < 0)
+        return length;
+    struct xattr_disk disk;
+    memcpy(&disk, chunk, sizeof(disk));
+    disk.value_length = le32_make(value_length);
+    memcpy(chunk, &disk, sizeof(disk));
+    return tree_replace(&inode->tree, handle, key, chunk, (size_t)length);
+}
+
+// Takes the last chunks out; what is left is an attribute with a shorter value.
+static int shorten(struct inode *inode, struct journal_handle *handle,
+                   const struct attribute *attribute)
+{
+    uint32_t left = attribute->chunk_count - XATTR_STEP_CHUNKS;
+    for (uint32_t i = attribute->chunk_count; i > left; i--) {
+        int result = tree_delete(&inode->tree, handle, chunk_key(attribute, i - 1));
+        if (result == -ENOENT)
+            return corrupt(inode, attribute->hash, "an attribute lacks a chunk");
+        if (result != 0)
+            return result;
+    }
+    uint32_t first = first_part(attribute->name_length, attribute->value_length);
+    return set_length(inode, handle, attribute, first + (left - 1) * TREE_VALUE_BYTES_MAX);
+}
+
+static bool is_short_enough(const struct attribute *attribute)
+{
+    return attribute->chunk_count <= XATTR_STEP_CHUNKS;
+}
+
+int xattr_shorten(struct inode *inode, struct journal_handle *handle, const char *name,
+                  bool *is_short)
+{
+    struct attribute attribute;
+    int result = find(inode, name, &attribute);
+    if (result != 0)
+        return result;
+    *is_short = is_short_enough(&attribute);
+    return *is_short ? 0 : shorten(inode, handle, &attribute);
+}
+
 static int find_first(struct inode *inode, struct attribute *attribute)
 {
     return find_from(inode, TREE_KEY(ITEM_XATTR, 0, 0), attribute);
@@ -306,7 +354,8 @@ int xattr_remove_some(struct inode *inode, struct journal_handle *handle, bool *
     *has_more = false;
     int result = find_first(inode, &attribute);
     if (result == 0)
-        result = remove_attribute(inode, handle, &attribute);
+        result = is_short_enough(&attribute) ? remove_attribute(inode, handle, &attribute)
+                                             : shorten(inode, handle, &attribute);
     if (result == 0) {
         result = find_first(inode, &attribute);
         *has_more = result == 0;
@@ -342,14 +391,8 @@ int xattr_change_cost(struct inode *inode, const char *name, size_t size, struct
     return 0;
 }
 
-int xattr_remove_some_cost(struct inode *inode, struct tree_cost *cost)
+struct tree_cost xattr_step_cost(const struct inode *inode)
 {
-    struct attribute attribute;
-    int result = find_first(inode, &attribute);
-    *cost = (struct tree_cost){1, 0};
-    if (result == -ENOENT)
-        return 0;
-    if (result == 0)
-        *cost = cost_of(inode, attribute.chunk_count, bytes_of(&attribute));
-    return result;
+    uint32_t chunks = XATTR_STEP_CHUNKS + 1;
+    return cost_of(inode, chunks, chunks * (size_t)TREE_VALUE_BYTES_MAX);
 }

@@ -234,6 +234,8 @@ struct journal_status {
     uint64_t write_back_count;     // blocks written in place
     uint64_t flush_count;          // of the device
     uint64_t header_write_count;
+    uint32_t handle_credits_most; // that one handle asked for, since open
+    uint32_t handle_credits_max;  // that one may ask for
     bool is_failed;
 };
 void journal_status_get(const struct journal *journal, struct journal_status *status);

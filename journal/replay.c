@@ -100,6 +100,8 @@ static int check_one(struct replay *replay, const struct journal_image *image, c
         return refuse(replay, image, ERROR_JOURNAL_RECORD, 0);
     bool is_valid_in_place = config->callbacks->inspect(config->context, place, image->address,
                                                         &place_owner, &place_version);
+    if (is_valid_in_place && SABOTAGE(journal_replay_once) && place_version == version)
+        return refuse(replay, image, ERROR_JOURNAL_VERSION, place_version);
     if (is_valid_in_place && place_owner == owner && place_version > version)
         return refuse(replay, image, ERROR_JOURNAL_VERSION, place_version);
     return 0;

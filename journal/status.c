@@ -15,6 +15,7 @@ void journal_status_get(const struct journal *journal, struct journal_status *st
     status->waiting_handle_count = journal->waiting_count;
     status->ticket_durable = journal->ticket_durable;
     status->flush_count = journal->barrier.submitted;
+    status->handle_credits_max = journal->credits_max;
     status->is_failed = journal->is_failed;
 }
 
@@ -27,6 +28,8 @@ void journal_status_to_text(const struct journal_status *status, struct text *te
              status->running_block_count, status->dirty_block_count, status->lock_count);
     text_add(text, "%" PRIu32 " waiting; %" PRIu64 " commits, %" PRIu64 " retire records, ",
              status->waiting_handle_count, status->commit_count, status->retire_record_count);
-    text_add(text, "%" PRIu64 " images, %" PRIu64 " written back, %" PRIu64 " flushes",
+    text_add(text, "%" PRIu64 " images, %" PRIu64 " written back, %" PRIu64 " flushes; ",
              status->image_count, status->write_back_count, status->flush_count);
+    text_add(text, "largest handle %" PRIu32 " of %" PRIu32 " blocks", status->handle_credits_most,
+             status->handle_credits_max);
 }

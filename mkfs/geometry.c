@@ -14,7 +14,7 @@ enum {
     AG_BASE_ALIGNMENT = 256,
 };
 
-static const uint64_t journal_bytes_small = 4 * MIB;
+static const uint64_t journal_bytes_small = (uint64_t)FORMAT_JOURNAL_BLOCKS_MIN * BLOCK_BYTES;
 static const uint64_t journal_bytes_large = 128 * MIB;
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -38,13 +38,11 @@ static uint32_t default_slot_count(uint64_t device_bytes)
     return count;
 }
 
-// All journals together: a 64th of the volume within the limits, but never above an eighth.
+// All journals together: a 64th of the volume within the limits.
 static uint64_t default_journal_bytes(uint64_t device_bytes, uint32_t slot_count)
 {
     uint64_t share = device_bytes / slot_count;
-    uint64_t bytes = clamp(share / 64, journal_bytes_small, journal_bytes_large);
-    bytes = bytes < share / 8 ? bytes : share / 8;
-    return bytes < MIB ? MIB : bytes / MIB * MIB;
+    return clamp(share / 64, journal_bytes_small, journal_bytes_large) / MIB * MIB;
 }
 
 // --- places ----------------------------------------------------------------------------------
@@ -101,7 +99,9 @@ static int check_request(const struct mkfs_request *request, struct text *why)
         (request->journal_bytes < journal_min || request->journal_bytes > journal_max)) {
         text_add(why, "a journal of ");
         text_add_size(why, request->journal_bytes);
-        text_add(why, " is out of range: 1 MiB to 4 GiB");
+        text_add(why, request->journal_bytes < journal_min
+                          ? " has no room for the largest operations: at least 8 MiB"
+                          : " is too large: at most 4 GiB");
         return -EINVAL;
     }
     if (request->device_bytes / BLOCK_BYTES > FORMAT_BLOCK_COUNT_MAX) {

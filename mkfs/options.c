@@ -16,7 +16,7 @@ static const char usage_text[] =
     "  -L, --label LABEL         name of the volume, at most 63 bytes\n"
     "  -U, --uuid UUID           UUID of the volume; a random one otherwise\n"
     "  -N, --slots SLOTS         how many nodes can mount it at once, 1 to 64 (32)\n"
-    "  -J, --journal-size SIZE   journal of each node, 1M to 4G (by size, 4M to 128M)\n"
+    "  -J, --journal-size SIZE   journal of each node, 8M to 4G (by size, 8M to 128M)\n"
     "  -f, --force               also over another file system or partition table;\n"
     "                            never over a lunfs volume in use\n"
     "  -n, --dry-run             check all, print the plan, write nothing\n"

@@ -78,21 +78,24 @@ static void land_whole(struct sim_disk *disk, struct flight *flight)
     tell_hook(disk, flight);
 }
 
-// Some sectors of it, perhaps all, perhaps none.
-static void land_torn(struct sim_disk *disk, struct flight *flight)
+// Some sectors of it, perhaps all, perhaps none; whether any.
+static bool tear_into(struct disk_pages *pages, const struct flight *flight, struct random *random)
 {
-    struct random *random = &disk->world->random;
-    size_t sector = disk->options.sector_bytes;
+    size_t sector = pages->sector_bytes;
     uint64_t share = random_below(random, 5); // quarters of the sectors
     bool is_any = false;
     for (size_t done = 0; done < flight->length; done += sector) {
         if (random_below(random, 4) >= share)
             continue;
-        disk_pages_write(&disk->pages, flight->offset + done, discard_or_bytes(flight, done),
-                         sector);
+        disk_pages_write(pages, flight->offset + done, discard_or_bytes(flight, done), sector);
         is_any = true;
     }
-    if (!is_any)
+    return is_any;
+}
+
+static void land_torn(struct sim_disk *disk, struct flight *flight)
+{
+    if (!tear_into(&disk->pages, flight, &disk->world->random))
         return;
     disk->counts.torn_count++;
     tell_hook(disk, flight);
@@ -343,11 +346,26 @@ void sim_disk_free(struct sim_disk *disk)
     free(disk);
 }
 
+static void tear_flights(const struct path *path, struct disk_pages *pages, struct random *random)
+{
+    const struct flight *flight;
+    TAILQ_FOREACH (flight, &path->flights, link) {
+        if (flight->operation == BLOCK_WRITE || flight->operation == BLOCK_DISCARD)
+            tear_into(pages, flight, random);
+    }
+}
+
 struct sim_disk *sim_disk_clone(const struct sim_disk *disk, struct world *world,
                                 struct random *random)
 {
     struct sim_disk *clone = sim_disk_new(world, &disk->options);
+    const struct path *path;
     disk_pages_copy(&disk->pages, &clone->pages, random);
+    if (random == NULL)
+        return clone;
+    TAILQ_FOREACH (path, &disk->paths, link)
+        tear_flights(path, &clone->pages, random);
+    disk_pages_flush(&clone->pages, UINT64_MAX);
     return clone;
 }
 

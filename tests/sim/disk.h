@@ -87,8 +87,8 @@ void sim_disk_set_hook(struct sim_disk *disk,
                        void *context);
 
 // A second disk with what this one holds as all nodes see it; nothing is in flight on it, all is
-// durable. With `random`: what this one would hold after a power cut now, drawn from it; this disk
-// stays as it is.
+// durable. With `random`: what this one would hold after a power cut now, drawn from it, writes in
+// flight torn among it; this disk stays as it is.
 struct sim_disk *sim_disk_clone(const struct sim_disk *disk, struct world *world,
                                 struct random *random);
 

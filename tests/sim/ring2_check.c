@@ -33,8 +33,7 @@ struct found_tree {
     uint64_t directory; // being listed
 };
 
-// --- collecting
-// ------------------------------------------------------------------------------------
+// --- collecting ----------------------------------------------------------------------------------
 
 static bool collect_entry(void *context, const struct directory_entry *entry)
 {
@@ -113,8 +112,7 @@ static void collect_directory(struct found_tree *found, uint64_t directory)
     }
 }
 
-// --- names
-// -----------------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------------------
 
 static const struct found_entry *find_entry(const struct found_tree *found, uint64_t directory,
                                             const char *name)
@@ -137,6 +135,9 @@ static const char *compare_node(const struct ring2_tree *tree, unsigned index,
         return "owner";
     if (ring2_links(tree, index) != found->stat.st_nlink)
         return "link count";
+    bool is_device = S_ISCHR(node->mode) || S_ISBLK(node->mode);
+    if (found->stat.st_rdev != (is_device ? RING2_DEVICE : 0))
+        return "device number";
     if (S_ISLNK(node->mode) && node->target_length != found->target_length)
         return "target";
     if (!found->xattrs_are_good ||
@@ -235,8 +236,7 @@ static struct ring2_tree *match_states(struct ring2_client *client, const struct
     return NULL;
 }
 
-// --- content
-// ---------------------------------------------------------------------------------------
+// --- content -------------------------------------------------------------------------------------
 
 struct extent_check {
     struct ring2_history *history;
@@ -301,8 +301,7 @@ static void check_file(struct ring2_history *history, struct volume *volume, uin
     operation_release(volume, open);
 }
 
-// --- all of it
-// -------------------------------------------------------------------------------------
+// --- all of it -----------------------------------------------------------------------------------
 
 static void adopt_tree(struct ring2_client *client, const struct ring2_tree *state)
 {

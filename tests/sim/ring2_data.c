@@ -39,8 +39,7 @@ void ring2_file_free(struct ring2_file *file)
     free(file);
 }
 
-// --- words
-// -----------------------------------------------------------------------------------------
+// --- words ---------------------------------------------------------------------------------------
 
 uint64_t ring2_word(uint16_t id, uint16_t sequence, uint64_t index)
 {
@@ -60,8 +59,7 @@ static bool is_own(const struct ring2_file *file, uint64_t word, uint64_t index)
     return word == ring2_word(file->id, sequence, index) && sequence <= file->last_sequence;
 }
 
-// --- operations
-// ------------------------------------------------------------------------------------
+// --- operations ----------------------------------------------------------------------------------
 
 static bool overlaps(const struct ring2_data_operation *operation, uint64_t offset, uint64_t end)
 {
@@ -128,8 +126,7 @@ void ring2_void(struct ring2_file *file, struct ring2_data_operation *operation)
     free(operation);
 }
 
-// --- sync
-// ------------------------------------------------------------------------------------------
+// --- sync ----------------------------------------------------------------------------------------
 
 uint64_t ring2_sync_mark(const struct ring2_file *file)
 {
@@ -149,8 +146,7 @@ void ring2_synced(struct ring2_file *file, uint64_t mark)
     }
 }
 
-// --- reading while in use
-// ----------------------------------------------------------------------------
+// --- reading while in use ------------------------------------------------------------------------
 
 uint64_t ring2_read_begin(struct ring2_file *file)
 {
@@ -202,8 +198,7 @@ bool ring2_check_read(const struct ring2_file *file, uint64_t begin, uint64_t of
     return true;
 }
 
-// --- after a crash
-// -----------------------------------------------------------------------------------
+// --- after a crash -------------------------------------------------------------------------------
 
 // First writes become visible in order, block by block.
 static bool is_size_from(const struct ring2_data_operation *operation, uint64_t size)

@@ -11,10 +11,8 @@
 #include "fs/base/text.h"
 #include "fs/cluster_lock.h"
 #include "fs/operation.h"
-#include "tests/sim/ring2_fsck.h"
 
-// --- what parts call
-// -------------------------------------------------------------------------------
+// --- what parts call -----------------------------------------------------------------------------
 
 void ring2_fail(struct ring2_history *history, const char *format, ...)
 {
@@ -49,85 +47,44 @@ struct ring2_file *ring2_history_new_file(struct ring2_history *history)
     return file;
 }
 
-// --- a cut
-// -----------------------------------------------------------------------------------------
-
-struct check_run {
-    struct ring2_history *history;
-    struct volume *volume;
-    bool after_crash, adopts;
-};
-
-static void check_body(void *argument)
+bool ring2_no_space(struct ring2_history *history, unsigned node)
 {
-    const struct check_run *run = argument;
-    ring2_check(run->history, run->volume, run->after_crash, run->adopts);
+    if (!history->is_nearly_full)
+        return false;
+    history->is_full = true;
+    ring2_did(history, RING2_ROW_no_space);
+    if (operation_reclaim(history->nodes[node].volume))
+        ring2_did(history, RING2_ROW_reclaim);
+    return true;
 }
 
-void ring2_fsck(struct ring2_history *history, struct world *world, struct sim_disk *disk)
+void ring2_freed(struct ring2_history *history)
 {
-    char output[RING2_FAILURE_BYTES - 40];
-    if (history->result.is_failed)
-        return;
-    int exit_code = ring2_fsck_run(world, disk, output, sizeof(output));
-    if (exit_code != 0)
-        ring2_fail(history, "fsck exits %d: %s", exit_code, output);
+    if (history->is_full)
+        ring2_did(history, RING2_ROW_freed_when_full);
+    history->is_full = false;
 }
 
-// Mounts the disk in a world of its own, compares, unmounts, checks the structures.
-static void look_at_disk(struct ring2_history *history, struct world *world, struct sim_disk *disk)
-{
-    struct ring2_node *node = malloc(sizeof(*node));
-    CHECK(node != NULL);
-    int result = ring2_mount(node, 1, world, disk, history->options.trace != NULL);
-    if (result != 0) {
-        ring2_fail(history, "mount after a cut: %s (%s)", error_text(result),
-                   node->log.first_error);
-        free(node);
-        return;
-    }
-    struct check_run run = {history, node->volume, true, false};
-    if (history->options.node_count == 1)
-        ring2_run(world, check_body, &run);
-    result = ring2_unmount(node, 1);
-    if (result != 0)
-        ring2_fail(history, "unmount after a cut: %s", error_text(result));
-    if (node->log.error_count > 0)
-        ring2_fail(history, "after a cut: %s", node->log.first_error);
-    ring2_fsck(history, world, disk);
-    free(node);
-}
-
-static void cut(struct ring2_history *history)
-{
-    struct world world;
-    struct scheduler *scheduler = scheduler_new();
-    world_init(&world, random_u64(&history->cut_random), scheduler);
-    struct sim_disk *disk = sim_disk_clone(history->disk, &world, &history->cut_random);
-    history->result.cuts++;
-    ring2_trace(history, "a cut");
-    look_at_disk(history, &world, disk);
-    sim_disk_free(disk);
-    world_deinit(&world);
-    scheduler_free(scheduler);
-}
+// --- cuts at writes ------------------------------------------------------------------------------
 
 static void on_write(void *context, const struct sim_disk_write *write)
 {
     struct ring2_history *history = context;
+    unsigned one_in = history->cuts_one_in;
     (void)write;
     history->result.writes++;
     if (!ring2_goes_on(history) || history->is_checking)
         return;
-    if (!random_one_in(&history->cut_random, history->cuts_one_in))
+    if (history->steps_under_way > 0 && one_in > 4)
+        one_in = 4;
+    if (!random_one_in(&history->cut_random, one_in))
         return;
     history->is_checking = true;
-    cut(history);
+    ring2_cut(history);
     history->is_checking = false;
 }
 
-// --- work
-// ------------------------------------------------------------------------------------------
+// --- work ----------------------------------------------------------------------------------------
 
 static void client_body(void *argument)
 {
@@ -229,8 +186,7 @@ static void work(struct ring2_history *history, uint64_t operations, uint64_t st
     ring2_run(world, close_all, history);
 }
 
-// --- a history
-// -------------------------------------------------------------------------------------
+// --- a history -----------------------------------------------------------------------------------
 
 static void make_tops(void *argument)
 {
@@ -248,6 +204,8 @@ static void make_tops(void *argument)
         history->clients[i].states[0] = history->clients[i].tree;
         history->clients[i].state_count = 1;
     }
+    if (history->is_nearly_full || history->is_fragmented)
+        ring2_history_fill(history);
     CHECK(operation_sync_volume(volume) == 0);
 }
 
@@ -255,8 +213,10 @@ static bool mount_nodes(struct ring2_history *history)
 {
     int result = ring2_mount(history->nodes, history->options.node_count, &history->world,
                              history->disk, history->options.trace != NULL);
-    if (result == 0)
+    if (result == 0) {
+        history->result.rows.counts[RING2_ROW_orphan_at_mount] += history->nodes[0].orphan_count;
         return true;
+    }
     ring2_fail(history, "mount: %s (%s)", error_text(result), history->nodes[0].log.first_error);
     return false;
 }
@@ -273,6 +233,12 @@ static void unmount_nodes(struct ring2_history *history)
     ring2_fsck(history, &history->world, history->disk);
 }
 
+static void check_and_adopt(void *argument)
+{
+    struct ring2_history *history = argument;
+    ring2_check(history, history->nodes[0].volume, history->after_crash, true);
+}
+
 // From a mount to a crash or a clean unmount, and the look at what is there.
 static void run_life(struct ring2_history *history)
 {
@@ -285,10 +251,12 @@ static void run_life(struct ring2_history *history)
     bool has_crashed = !history->nodes[0].is_mounted;
     if (!has_crashed && !history->result.is_failed)
         unmount_nodes(history);
+    if (history->nodes[0].handle_credits_most > history->result.handle_credits_most)
+        history->result.handle_credits_most = history->nodes[0].handle_credits_most;
     if (history->result.is_failed || !mount_nodes(history))
         return;
-    struct check_run run = {history, history->nodes[0].volume, has_crashed, true};
-    ring2_run(world, check_body, &run);
+    history->after_crash = has_crashed;
+    ring2_run(world, check_and_adopt, history);
 }
 
 static void run_lives(struct ring2_history *history)
@@ -310,22 +278,9 @@ static void begin(struct ring2_history *history, struct scheduler *scheduler)
     random_init(&history->random, history->options.seed);
     random_init(&history->cut_random, history->options.seed ^ 0x9e3779b97f4a7c15u);
     world_init(&history->world, history->options.seed, scheduler);
-    history->is_nearly_full = random_one_in(&history->random, 5);
-    uint32_t slots = history->options.node_count > 2 ? history->options.node_count : 2;
-    uint64_t size = (history->is_nearly_full ? 26u << 20 : 48u << 20) + ((slots - 2) * (8u << 20));
-    struct sim_disk_options options = {
-        .size_bytes = size,
-        .sector_bytes = random_one_in(&history->random, 4) ? 4096 : 512,
-        .has_volatile_cache = !random_one_in(&history->random, 4),
-        .latency_ns_min = 10000,
-        .latency_ns_max = 800000,
-    };
-    struct ring2_geometry geometry = {
-        .size_bytes = size, .slot_count = slots, .journal_bytes = 4u << 20};
     history->cuts_one_in =
         history->options.cuts_everywhere ? 1 : 20 + (unsigned)random_below(&history->random, 100);
-    history->disk = sim_disk_new(&history->world, &options);
-    ring2_format(&history->world, history->disk, &geometry);
+    ring2_history_format(history);
     for (unsigned i = 0; i < RING2_CLIENTS; i++) {
         struct ring2_client *client = &history->clients[i];
         client->history = history;

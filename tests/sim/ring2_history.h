@@ -10,10 +10,13 @@
 //                              └─► a copy of the disk as a power cut would leave it now (unflushed
 //                                  sectors lost or not, writes torn): mount, compare, unmount, fsck
 //
-//   ring2_node.c    the node             ring2_client.c  names, attributes, handles
-//   ring2_data.c    what files must hold ring2_files.c   content, through the core and through
-//   lanes ring2_tree.c    what names must be   ring2_check.c   a mounted volume against both
-//   ring2_fsck.c    the check of structures
+//   ring2_node.c    the node              ring2_client.c      what a client does next
+//   ring2_data.c    what files must hold  ring2_names.c       names
+//   ring2_tree.c    what names must be    ring2_attributes.c  attributes, extended ones too
+//   ring2_check.c   a mounted volume      ring2_handles.c     open and close
+//                   against both          ring2_files.c       content, by the core and by lanes
+//   ring2_fsck.c    the structures        ring2_cut.c         a power cut, its recovery cut again
+//   ring2_rows.c    proof of what was done
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +25,7 @@
 
 #include "tests/sim/ring2_data.h"
 #include "tests/sim/ring2_node.h"
+#include "tests/sim/ring2_rows.h"
 #include "tests/sim/ring2_tree.h"
 
 struct open_file;
@@ -34,6 +38,7 @@ enum {
     RING2_FILES_MAX = 2000,
     RING2_STATES_MAX = 400,
     RING2_FAILURE_BYTES = 400,
+    RING2_DEVICE = 0x103, // of device nodes: 1, 3
 };
 
 struct ring2_options {
@@ -47,12 +52,15 @@ struct ring2_result {
     bool is_failed;
     char failure[RING2_FAILURE_BYTES];
     uint64_t operations, lane_transfers, writes, cuts, crashes;
+    uint32_t handle_credits_most;
+    struct ring2_rows rows;
 };
 
 struct ring2_handle {
     struct open_file *open; // NULL: free
     struct ring2_file *file;
     uint64_t inode;
+    int flags;     // of open(2)
     unsigned node; // that has it open
     bool is_busy;  // the client is at work on it
     unsigned lane_users;
@@ -90,8 +98,12 @@ struct ring2_history {
     struct ring2_file *files[RING2_FILES_MAX];
     unsigned file_count;
     unsigned cuts_one_in;
-    bool is_nearly_full; // -ENOSPC may come at any time
-    bool is_checking;    // a cut is being looked at
+    unsigned steps_under_way; // operations of several transactions: cuts and commits come often
+    bool is_nearly_full;      // -ENOSPC may come at any time
+    bool is_fragmented;       // free space is single blocks, far and wide
+    bool is_full;             // it came, and nothing was deleted since
+    bool is_checking;         // a cut is being looked at
+    bool after_crash;         // the last life ended in one
 };
 
 void ring2_history_run(const struct ring2_options *options, struct ring2_result *result);
@@ -107,18 +119,47 @@ static inline bool ring2_goes_on(const struct ring2_history *history)
 }
 struct ring2_file *ring2_history_new_file(struct ring2_history *history);
 
-// --- parts
-// -----------------------------------------------------------------------------------------
+// It was done and answered as it should be.
+static inline void ring2_did(struct ring2_history *history, enum ring2_row row)
+{
+    history->result.rows.counts[row]++;
+}
+// An operation of `node` answered -ENOSPC: whether it may. Waits for the space of deleted files, as
+// front ends do.
+bool ring2_no_space(struct ring2_history *history, unsigned node);
+// An operation that gives space back was done.
+void ring2_freed(struct ring2_history *history);
+
+// --- parts ---------------------------------------------------------------------------------------
+
+// Makes the disk and the volume on it.
+void ring2_history_format(struct ring2_history *history);
+// All but a little of a nearly full or fragmented volume goes to one file, which then has holes.
+void ring2_history_fill(struct ring2_history *history);
+// A power cut now, on a copy of the disk.
+void ring2_cut(struct ring2_history *history);
+// The same, but the copy has a group header that is damaged: no file loses anything by it, and the
+// group is not made anew (rule 16).
+void ring2_damage(struct ring2_history *history, const struct sim_disk *disk);
 
 // One operation of a client, of any kind. From a coroutine.
 void ring2_client_step(struct ring2_client *client);
+void ring2_handles_step(struct ring2_client *client);
+void ring2_names_make(struct ring2_client *client);
+void ring2_names_link(struct ring2_client *client);
+void ring2_names_unlink(struct ring2_client *client);
+void ring2_names_rmdir(struct ring2_client *client);
+void ring2_names_rename(struct ring2_client *client);
+void ring2_names_look(struct ring2_client *client);
+void ring2_attributes_step(struct ring2_client *client);
 // Ends all handles.
 void ring2_client_close_all(struct ring2_client *client);
+bool ring2_is_open(const struct ring2_client *client, const struct ring2_file *file);
 // The number of the client's state now, and that no crash takes it behind that any more.
 uint64_t ring2_client_state(const struct ring2_client *client);
 void ring2_client_durable(struct ring2_client *client, uint64_t state);
 // One operation on the content of an open file.
-void ring2_files_step(struct ring2_client *client, struct ring2_handle *handle);
+void ring2_files_step(struct ring2_client *client, struct ring2_handle *handle, bool is_unlinked);
 // One transfer past the core.
 void ring2_lane_step(struct ring2_history *history, unsigned lane);
 

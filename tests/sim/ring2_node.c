@@ -11,7 +11,10 @@
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/dlm_service.h"
+#include "fs/lock_set.h"
+#include "fs/lock_types.h"
 #include "fs/operation.h"
+#include "fs/orphans.h"
 #include "journal/journal.h"
 #include "mkfs/geometry.h"
 #include "mkfs/write_layout.h"
@@ -95,8 +98,7 @@ static int replay_all(struct volume *volume)
     return journal_replay(configs, volume->geometry.slot_count, &report);
 }
 
-// --- links
-// -----------------------------------------------------------------------------------------
+// --- links ---------------------------------------------------------------------------------------
 
 struct frame {
     struct world_event event; // first
@@ -149,14 +151,41 @@ static struct dlm_service *new_locks(struct ring2_node *node, unsigned count)
     return locks;
 }
 
-// --- mounting
-// ----------------------------------------------------------------------------------------
+// --- mounting ------------------------------------------------------------------------------------
 
-static int process_orphans(struct volume *volume)
+static int count_on_list(struct volume *volume, uint32_t slot, unsigned *count)
+{
+    struct orphan_list list;
+    uint64_t inode = 0, generation;
+    LOCK_SET(set);
+    lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
+    int result = lock_set_acquire(&set, volume);
+    if (result != 0)
+        return result;
+    result = orphan_list_load(&list, volume, slot);
+    if (result == 0) {
+        while (orphan_list_next(&list, inode, &inode, &generation) == 0)
+            ++*count;
+        orphan_list_unload(&list);
+    }
+    lock_set_release(&set);
+    return result;
+}
+
+int ring2_count_orphans(struct ring2_node *node)
 {
     int result = 0;
-    for (uint32_t slot = 0; result == 0 && slot < volume->geometry.slot_count; slot++)
-        result = operation_process_orphans(volume, slot);
+    node->orphan_count = 0;
+    for (uint32_t slot = 0; result == 0 && slot < node->volume->geometry.slot_count; slot++)
+        result = count_on_list(node->volume, slot, &node->orphan_count);
+    return result;
+}
+
+static int process_orphans(struct ring2_node *node)
+{
+    int result = ring2_count_orphans(node);
+    for (uint32_t slot = 0; result == 0 && slot < node->volume->geometry.slot_count; slot++)
+        result = operation_process_orphans(node->volume, slot);
     return result;
 }
 
@@ -208,7 +237,7 @@ static int start(const struct mounting *mounting)
         result = volume_start(nodes[i].volume, i, 1, dlm_service_locks(nodes[i].locks));
         nodes[i].is_mounted = result == 0;
     }
-    return result != 0 ? result : process_orphans(nodes[0].volume);
+    return result != 0 ? result : process_orphans(&nodes[0]);
 }
 
 static void mount_body(void *argument)
@@ -253,11 +282,19 @@ int ring2_mount(struct ring2_node *nodes, unsigned count, struct world *world,
     return mounting.result;
 }
 
+static void note_credits(struct ring2_node *node)
+{
+    struct journal_status status;
+    journal_status_get(node->volume->journal, &status);
+    node->handle_credits_most = status.handle_credits_most;
+}
+
 static void unmount_body(void *argument)
 {
     struct mounting *mounting = argument;
     for (unsigned i = 0; i < mounting->count; i++) {
         struct ring2_node *node = &mounting->nodes[i];
+        note_credits(node);
         int result = volume_stop(node->volume);
         if (result != 0)
             volume_fail(node->volume, result, "unmounting");
@@ -290,6 +327,7 @@ static void crash_body(void *argument)
 {
     struct crash *crash = argument;
     struct ring2_node *node = crash->node;
+    note_credits(node);
     volume_fail(node->volume, -EIO, "a crash");
     if (crash->unwind != NULL)
         crash->unwind(crash->argument);

@@ -40,6 +40,8 @@ struct ring2_node {
     struct ring2_node *nodes;                   // all of the cluster, this one among them
     uint64_t link_free_ns[RING2_NODES_AT_ONCE]; // when the last frame to a node arrives
     uint32_t slot;
+    unsigned orphan_count;        // on all lists when it was mounted
+    uint32_t handle_credits_most; // of the life that has ended
     bool is_mounted;
     bool is_stopping; // for those who work on it until it ends
 };
@@ -60,6 +62,8 @@ void ring2_format(struct world *world, struct sim_disk *disk,
 // through all orphan lists. 0 or an error, with nothing left behind.
 int ring2_mount(struct ring2_node *nodes, unsigned count, struct world *world,
                 struct sim_disk *disk, bool prints_log);
+// Counts what is on all orphan lists into node->orphan_count. From a coroutine. 0 or an error.
+int ring2_count_orphans(struct ring2_node *node);
 // No file is open. 0 or an error.
 int ring2_unmount(struct ring2_node *nodes, unsigned count);
 // The only node stops in the middle of what it does: nothing that it has in flight need land.

@@ -174,8 +174,7 @@ int ring2_remove_directory(struct ring2_tree *tree, unsigned directory, unsigned
     return 0;
 }
 
-// --- rename
-// ----------------------------------------------------------------------------------------
+// --- rename --------------------------------------------------------------------------------------
 
 static unsigned parent_of(const struct ring2_tree *tree, unsigned directory)
 {

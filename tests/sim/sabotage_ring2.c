@@ -15,7 +15,7 @@
 #include "tests/sim/ring2_history.h"
 #include "tests/sim/sabotage_switch.h"
 
-enum { HISTORIES_MAX = 2000, SECONDS_MAX = 120 };
+enum { HISTORIES_MAX = 2000, SECONDS_MAX = 60 };
 
 // Written by the process that runs the histories.
 struct finding {
@@ -24,8 +24,8 @@ struct finding {
     char failure[RING2_FAILURE_BYTES];
 };
 
-// What one node and a disk can show. The journal's own switches have their own simulator; these two
-// need files to show.
+// What one node and a disk can show. The journal's own switches have their own simulator; some of
+// them are shown again, through files.
 static bool is_of_ring_2(const char *name)
 {
     static const char *const prefixes[] = {"pass_",
@@ -35,7 +35,16 @@ static bool is_of_ring_2(const char *name)
                                            "grow_",
                                            "first_write_",
                                            "write_size_",
+                                           "fsync_",
+                                           "orphans_",
+                                           "punch_",
+                                           "zero_",
+                                           "allocator_",
                                            "journal_skip_data_flush",
+                                           "journal_skip_revoke",
+                                           "journal_ack_before_flush",
+                                           "journal_clean_before_flush",
+                                           "journal_replay_once",
                                            "journal_reuse_before_commit"};
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)

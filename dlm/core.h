@@ -32,6 +32,7 @@ struct core_peer {
     size_t out_length;
     size_t out_capacity;
     uint32_t out_count;
+    bool is_urgent;             // some of them may not wait
     uint64_t epoch_seen;        // of its last frame: nothing older comes any more
     uint64_t ready_epoch;       // of its last end-of-holders marker
     bool ready_is_first;        // that view was its first
@@ -245,6 +246,9 @@ struct core_message {
 // core.c
 void core_send(struct dlm_core *core, struct core_peer *to, void *message, enum message_type type,
                size_t length);
+// It may wait for what else there is to be said to `to`, for a while.
+void core_send_leisurely(struct dlm_core *core, struct core_peer *to, void *message,
+                         enum message_type type, size_t length);
 struct dlm_effect *core_effect(struct dlm_core *core, enum dlm_effect_type type);
 struct core_peer *core_peer_find(const struct dlm_core *core, struct dlm_node node);
 // The master of `name` in the current view, NULL before the first.
@@ -259,6 +263,8 @@ struct core_place core_place_of(const struct dlm_core *core, struct lock_name na
 uint64_t core_holder_hash(struct dlm_node node, uint64_t cookie);
 uint64_t core_name_hash(struct lock_name name);
 void core_flush_frames(struct dlm_core *core);
+// Without those that only have what may wait.
+void core_flush_urgent_frames(struct dlm_core *core);
 void core_take_event(struct dlm_core *core, const struct dlm_event *event);
 void core_receive_message(struct dlm_core *core, struct core_peer *from, uint64_t epoch,
                           const void *wire);

@@ -15,7 +15,9 @@
 // For each lock that a member relies on, its shadow's note says its mode or more, whenever all are
 // ready for a view: who asks relies on nothing before NOTED, and what is held is noted anew, before
 // READY, where the shadow moved. A note is lowered after its owner gave up, so it is never too low;
-// that it is too high for a while costs nothing but waiting, should both die just then.
+// that it is too high for a while costs nothing but waiting, should both die just then. So lowering
+// waits some milliseconds for a frame that goes to the shadow anyway: whoever gives a lock up to
+// another mostly wants it back.
 //
 // Nobody notes what it holds on resources that it shadows itself: that dies with the shadow only,
 // and then the master knows. Nor NL, which excludes nothing.
@@ -45,7 +47,10 @@ static void send_note(struct dlm_core *core, struct core_lock *lock, uint8_t mod
         .mode = mode,
         .flags = flags,
     };
-    core_send(core, lock->shadow, &m, MESSAGE_NOTE, sizeof(m));
+    if (flags & MESSAGE_ANSWER)
+        core_send(core, lock->shadow, &m, MESSAGE_NOTE, sizeof(m));
+    else // READY, which it has to precede, comes after it in any case
+        core_send_leisurely(core, lock->shadow, &m, MESSAGE_NOTE, sizeof(m));
     core->counters.notes++;
 }
 

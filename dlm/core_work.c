@@ -62,6 +62,7 @@ size_t dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size
                      struct dlm_effects *effects)
 {
     size_t taken = 0;
+    bool is_idle = !count && !dlm_core_is_busy(core);
 
     CHECK(core->effects == NULL);
     effects->count = 0;
@@ -74,7 +75,10 @@ size_t dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size
             break;
         core_take_event(core, &events[taken++]);
     }
-    core_flush_frames(core);
+    if (is_idle)
+        core_flush_frames(core);
+    else
+        core_flush_urgent_frames(core);
     core->effects = NULL;
     return taken;
 }

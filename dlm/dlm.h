@@ -293,6 +293,10 @@ size_t dlm_core_step(struct dlm_core *core, const struct dlm_event *events, size
 // Steps are needed without any event.
 bool dlm_core_is_busy(const struct dlm_core *core);
 
+// Something is to be said to a peer that may wait for what else goes there. A step without events
+// while the core is not busy says it all; the owner makes one within some milliseconds.
+bool dlm_core_has_more_to_say(const struct dlm_core *core);
+
 // ---- looking in -------------------------------------------------------------------------------
 
 struct dlm_counters {

@@ -10,6 +10,8 @@
 #include "fs/base/check.h"
 #include "fs/base/environment.h"
 
+enum { LEISURE_NS = 5000000 };
+
 struct range_call {
     UT_hash_handle hh;
     uint64_t cookie;
@@ -36,7 +38,8 @@ struct dlm_service {
     struct range_call *range_calls;
     uint64_t next_range_cookie;
     bool is_stepping;
-    bool is_paused; // until the timer fires
+    bool is_paused;  // the core is busy, until the timer fires
+    bool is_waiting; // the timer is armed for what the core may say later
     struct environment_timer timer;
 };
 
@@ -150,19 +153,37 @@ static bool has_work(const struct dlm_service *service)
            service->stepping.first < service->stepping.count;
 }
 
-static void step(struct dlm_service *service)
+static void arm(struct dlm_service *service, uint64_t delay_ns)
 {
     struct environment *environment = service->config.environment;
+    environment_timer_arm(environment, &service->timer,
+                          environment_boot_ns(environment) + delay_ns);
+}
+
+// What the core may say later: with whatever else it says, or when the timer fires.
+static void plan_rest(struct dlm_service *service)
+{
+    bool has_more = dlm_core_has_more_to_say(service->core);
+    if (has_more && service->config.environment == NULL)
+        step_once(service);
+    else if (has_more && !service->is_waiting)
+        arm(service, LEISURE_NS);
+    service->is_waiting = has_more && service->config.environment != NULL;
+}
+
+static void step(struct dlm_service *service)
+{
     if (service->is_stepping || service->is_paused)
         return;
     service->is_stepping = true;
     while (!service->is_paused && has_work(service)) {
         step_once(service);
-        if (environment == NULL || !dlm_core_is_busy(service->core))
-            continue;
-        service->is_paused = true;
-        environment_timer_arm(environment, &service->timer, environment_boot_ns(environment));
+        service->is_paused = service->config.environment != NULL && dlm_core_is_busy(service->core);
     }
+    if (service->is_paused)
+        arm(service, 0);
+    else
+        plan_rest(service);
     service->is_stepping = false;
 }
 
@@ -170,7 +191,10 @@ static void go_on(struct environment_timer *timer)
 {
     struct dlm_service *service =
         (struct dlm_service *)(void *)((char *)timer - offsetof(struct dlm_service, timer));
-    service->is_paused = false;
+    service->is_paused = service->is_waiting = false;
+    service->is_stepping = true;
+    step_once(service);
+    service->is_stepping = false;
     step(service);
 }
 
@@ -274,7 +298,7 @@ void dlm_service_free(struct dlm_service *service)
         HASH_DELETE(hh, service->range_calls, call);
         free(call);
     }
-    if (service->is_paused)
+    if (service->config.environment != NULL)
         environment_timer_disarm(service->config.environment, &service->timer);
     dlm_core_free(service->core);
     dlm_effects_deinit(&service->effects);

@@ -78,6 +78,7 @@ static void add_lock_counters(struct status_source *source, struct json_object *
     status_add_number(counters, "grants", dlm->grants);
     status_add_number(counters, "denied", dlm->denied);
     status_add_number(counters, "blocking", dlm->blocking);
+    status_add_number(counters, "notes", dlm->notes);
     status_add_number(counters, "frames_sent", dlm->frames_sent);
     status_add_number(counters, "messages_sent", dlm->messages_sent);
     status_add_number(counters, "frames_received", dlm->frames_received);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steps of a core. While it is busy with a view change its events wait in order, and it goes on a
-// slice at a time, with time for everything else in between.
+// slice at a time, with time for everything else in between. What it may say later it says later.
 #include "tests/sim/lock_world.h"
 
 #include "fs/base/check.h"
@@ -94,7 +94,9 @@ static void go_on(struct world *world, const struct sim_event *event)
     if (!life_is_up(life))
         return;
     life->goes_on = false;
-    if (step(world, event->life, &life->waiting->event, life->waiting_count ? 1 : 0))
+    if (!life->waiting_count)
+        step(world, event->life, NULL, 0);
+    else if (step(world, event->life, &life->waiting[0].event, 1))
         first_is_taken(life);
     go_on_later(world, event->life);
 }
@@ -103,11 +105,12 @@ static void go_on_later(struct world *world, uint32_t index)
 {
     struct sim_life *life = &world->lives[index];
 
-    if (life->goes_on || !life_is_busy(life))
+    bool is_quick = life_is_busy(life) && !world_one_in(world, 8);
+
+    if (life->goes_on || (!life_is_busy(life) && !dlm_core_has_more_to_say(life->core)))
         return;
     life->goes_on = true;
-    world_schedule(world, world_one_in(world, 8) ? world_between(world, 1, 20) : 0, go_on)->life =
-        index;
+    world_schedule(world, is_quick ? 0 : world_between(world, 1, 20), go_on)->life = index;
 }
 
 void life_step(struct world *world, uint32_t index, const struct dlm_event *events, size_t count)
@@ -119,6 +122,5 @@ void life_step(struct world *world, uint32_t index, const struct dlm_event *even
         taken = step(world, index, events, count);
     for (; taken < count; taken++)
         wait_in_line(life, &events[taken]);
-    if (life_is_busy(life))
-        go_on_later(world, index);
+    go_on_later(world, index);
 }

@@ -72,7 +72,8 @@ void cluster_step(struct cluster *cluster, uint32_t node, const struct dlm_event
     trace(cluster, node, "<-", event, NULL);
     assert_int_equal(dlm_core_step(cluster->cores[node], event, 1, &cluster->effects), 1);
     take_effects(cluster, node);
-    while (dlm_core_is_busy(cluster->cores[node])) {
+    while (dlm_core_is_busy(cluster->cores[node]) ||
+           dlm_core_has_more_to_say(cluster->cores[node])) {
         dlm_core_step(cluster->cores[node], NULL, 0, &cluster->effects);
         take_effects(cluster, node);
     }

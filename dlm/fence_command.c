@@ -3,6 +3,7 @@
 // the two.
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,8 +70,15 @@ static int spawn_with(const char *command, const struct guard_message *request, 
     char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     char *environment[] = {name_variable, id_variable, path, NULL};
     posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP); // killed as a group
-    posix_spawnattr_setpgroup(attributes, 0);
+    // The guard blocks and ignores signals that the command and what it starts must hear.
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+                                             POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(attributes, &none);
+    posix_spawnattr_setsigdefault(attributes, &all);
+    posix_spawnattr_setpgroup(attributes, 0); // killed as a group
     return -posix_spawn(pid, command, actions, attributes, arguments, environment);
 }
 

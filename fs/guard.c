@@ -477,6 +477,12 @@ static void report_silent_end(struct guard *guard)
                      "lunfsd ended before the mount was live (see the log)");
 }
 
+// Whether the worker can have no write under way: else the watchdog is to do what it is for.
+static bool is_proved(const struct guard *guard)
+{
+    return !guard->has_slot || guard->lun < 0 || guard->has_left || guard->got_lock;
+}
+
 static int exit_code(const struct guard *guard)
 {
     if (WIFEXITED(guard->worker_status))
@@ -497,6 +503,9 @@ static int start(struct guard *guard)
             log_error(guard->log, 0, "%s: %s", options->watchdog, strerror(-result));
             return result;
         }
+        if (guard->watchdog.keeps_timeout)
+            log_warning(guard->log, "%s has a timeout of its own: it cannot be set to the lease",
+                        options->watchdog);
     }
     return start_worker(guard);
 }
@@ -508,14 +517,15 @@ int guard_run(const struct guard_config *config)
     if (result != 0) {
         startup_send(config->parent_descriptor, MOUNT_EXIT_SYSTEM, "the worker did not start: %s",
                      strerror(-result));
-        guard_watchdog_close(&guard.watchdog);
+        guard_watchdog_close(&guard.watchdog, true);
         return MOUNT_EXIT_SYSTEM;
     }
     raise_priority(&guard);
     lock_memory(&guard);
     loop(&guard);
     report_silent_end(&guard);
-    guard_watchdog_close(&guard.watchdog);
+    guard_commands_end(&guard.commands);
+    guard_watchdog_close(&guard.watchdog, is_proved(&guard));
     if (guard.corosync != NULL)
         corosync_guard_close(guard.corosync);
     return exit_code(&guard);

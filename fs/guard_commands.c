@@ -82,3 +82,11 @@ uint32_t guard_commands_expire(struct guard_commands *commands, uint64_t now_ms,
     }
     return wait_ms;
 }
+
+void guard_commands_end(struct guard_commands *commands)
+{
+    for (unsigned i = 0; i < GUARD_COMMANDS_MAX; i++) {
+        if (commands->running[i].pid != 0)
+            kill(-commands->running[i].pid, SIGKILL);
+    }
+}

@@ -36,3 +36,6 @@ bool guard_commands_reaped(struct guard_commands *commands, pid_t pid, int wait_
 
 // Kills what has run for too long; how long until the next deadline, at most `wait_ms`.
 uint32_t guard_commands_expire(struct guard_commands *commands, uint64_t now_ms, uint32_t wait_ms);
+
+// The guard ends: kills what still runs, for nobody would.
+void guard_commands_end(struct guard_commands *commands);

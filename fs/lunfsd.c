@@ -120,6 +120,10 @@ static int check(struct invocation *invocation)
     int result = volume_probe(invocation->device, &invocation->geometry);
     if (result != 0)
         return fail(MOUNT_EXIT_FAILURE, "%s: %s", invocation->device, error_text(result));
+    bool was_cut_off = (invocation->geometry.state & SUPERBLOCK_STATE_NEEDS_FSCK) != 0;
+    if (was_cut_off && !invocation->options.no_recovery)
+        return fail(MOUNT_EXIT_FAILURE, "%s: %s: a repair was cut off", invocation->device,
+                    error_text(-ERROR_VOLUME_NEEDS_FSCK));
     return MOUNT_EXIT_OK;
 }
 
@@ -141,13 +145,16 @@ static int take_run_lock(const struct invocation *invocation)
 
 // The daemon serves memory reclaim: nothing of it may be paged out, killed for memory, or wait for
 // I/O through itself. All of it is inherited by worker, guard and their threads (rule P35).
+// A container may not allow either, and that is for whoever made it to know: one line.
 static void prepare_for_reclaim(struct log *log)
 {
     CLEANUP_CLOSE int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (score < 0 || write(score, "-1000", 5) != 5)
-        log_warning(log, "oom_score_adj: %s", strerror(errno));
-    if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
-        log_warning(log, "PR_SET_IO_FLUSHER: %s", strerror(errno));
+    bool is_spared = score >= 0 && write(score, "-1000", 5) == 5;
+    bool is_flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
+    if (!is_spared || !is_flusher)
+        log_notice(log, "not allowed here: %s%s%s: short memory may stop this mount",
+                   is_spared ? "" : "oom_score_adj", is_spared || is_flusher ? "" : ", ",
+                   is_flusher ? "" : "PR_SET_IO_FLUSHER");
 }
 
 // Waits for the report and passes it on to the user.

@@ -446,9 +446,27 @@ static void start_control(struct worker *worker)
         log_warning(&worker->log.log, "the control socket %s: %s", path, error_text(result));
 }
 
+// Now that nobody else can change it: a repair may have begun, and been cut off, since the first
+// look.
+static int check_state(struct worker *worker)
+{
+    struct geometry now;
+    int result = volume_read_geometry(worker->device, worker->scheduler, &worker->log.log, &now);
+    bool was_cut_off = result == 0 && (now.state & SUPERBLOCK_STATE_NEEDS_FSCK) != 0;
+    if (was_cut_off && !worker->context->options->no_recovery)
+        result = -ERROR_VOLUME_NEEDS_FSCK;
+    if (result != 0)
+        log_error(&worker->log.log, error_is_check(result) ? -result : 0, "%s: %s",
+                  worker->context->device, error_text(result));
+    return result;
+}
+
 static int start(struct worker *worker)
 {
-    int result = start_volume(worker);
+    int result = check_state(worker);
+    if (result != 0)
+        return result;
+    result = start_volume(worker);
     if (result != 0)
         return result;
     finish_orphans(worker);

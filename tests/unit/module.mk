@@ -58,6 +58,11 @@ tests/unit/test_gated_device_SOURCES   := tests/unit/test_gated_device.c
 tests/unit/test_gated_device_LIBRARIES := fs_core base
 tests/unit/test_gated_device_LDLIBS    := -lcmocka -levent_core
 
+UNIT_TESTS += tests/unit/test_guard_helpers
+tests/unit/test_guard_helpers_SOURCES   := tests/unit/test_guard_helpers.c
+tests/unit/test_guard_helpers_LIBRARIES := frontend dlm base
+tests/unit/test_guard_helpers_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_guard_rules
 tests/unit/test_guard_rules_SOURCES   := tests/unit/test_guard_rules.c
 tests/unit/test_guard_rules_LIBRARIES := frontend base

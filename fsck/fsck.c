@@ -6,9 +6,9 @@
 #include <sys/file.h>
 
 #include "fs/base/block_device_file.h"
+#include "fs/base/device_timeouts.h"
 #include "fs/base/environment_tool.h"
 #include "fs/base/error.h"
-#include "fs/device_timeouts.h"
 #include "fsck/check.h"
 
 static int refuse(const struct fsck_options *options, int error)

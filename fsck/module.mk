@@ -9,5 +9,5 @@ fsck_check_SHELL := fsck/check.c fsck/problem.c fsck/progress.c fsck/block_reade
                     fsck/repair.c fsck/repair_groups.c fsck/repair_orphans.c
 
 PROGRAMS += fsck.lunfs
-fsck.lunfs_SOURCES   := fsck/fsck.c fsck/options.c fs/device_timeouts.c
+fsck.lunfs_SOURCES   := fsck/fsck.c fsck/options.c
 fsck.lunfs_LIBRARIES := fsck_check fs_structures journal dlm format base

@@ -11,8 +11,8 @@
 
 #include "fs/base/block_device_file.h"
 #include "fs/base/cleanup.h"
+#include "fs/base/device_timeouts.h"
 #include "fs/base/error.h"
-#include "fs/device_timeouts.h"
 #include "fs/format_find.h"
 
 // --- foreign signatures ----------------------------------------------------------------------

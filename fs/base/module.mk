@@ -8,3 +8,5 @@ base_SHELL += fs/base/block_device_open.c fs/base/block_device_file.c fs/base/bl
 base_SHELL += fs/base/environment_tool.c
 # The real event loop; who uses it links -levent_core.
 base_SHELL += fs/base/environment_event.c
+# How long a device may take (rule 10).
+base_SHELL += fs/base/device_multipath.c fs/base/device_timeouts.c

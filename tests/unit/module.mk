@@ -53,6 +53,11 @@ tests/unit/test_fuse_server_SOURCES   := tests/unit/test_fuse_server.c tests/uni
 tests/unit/test_fuse_server_LIBRARIES := frontend base
 tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
 
+UNIT_TESTS += tests/unit/test_device_timeouts
+tests/unit/test_device_timeouts_SOURCES   := tests/unit/test_device_timeouts.c
+tests/unit/test_device_timeouts_LIBRARIES := base
+tests/unit/test_device_timeouts_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_gated_device
 tests/unit/test_gated_device_SOURCES   := tests/unit/test_gated_device.c
 tests/unit/test_gated_device_LIBRARIES := fs_core base

@@ -2,7 +2,7 @@
 // Walks down from the device that was opened: a partition to its disk, a device-mapper device to
 // its slaves, a SCSI disk to its transport. The layers of one path add up; of several paths the
 // slowest counts.
-#include "fs/device_timeouts.h"
+#include "fs/base/device_timeouts.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "fs/base/device_multipath.h"
 
 enum {
     FILE_IO_MS = 1000,   // a regular file: its own disk's retries are short
@@ -27,6 +29,7 @@ struct walk {
     const char *sys;
     struct text *layers;
     bool is_bounded;
+    device_queues *queues;
 };
 
 // A path that does not fit is cut, and then does not exist.
@@ -161,14 +164,20 @@ static long slaves_seconds(struct walk *walk, const char *directory, int depth)
     return slowest;
 }
 
-// multipathd's no_path_retry ends the kernel's queueing from user space; a map whose table says
-// queue_if_no_path cannot be told from one that it will end, so multipath counts as unbounded
-// unless the administrator says otherwise.
-static void note_multipath(struct walk *walk, const char *directory)
+// What queueing adds when all paths are lost (device_multipath.h).
+static long multipath_seconds(struct walk *walk, const char *directory)
 {
-    char uuid[160];
-    if (read_line(directory, "dm/uuid", uuid, sizeof(uuid)) && strncmp(uuid, "mpath-", 6) == 0)
-        layer(walk, "multipath may queue", -1);
+    char uuid[160], number[32], path[PATH_MAX];
+    unsigned major, minor;
+    if (!read_line(directory, "dm/uuid", uuid, sizeof(uuid)) || strncmp(uuid, "mpath-", 6) != 0)
+        return 0;
+    bool has_number = read_line(directory, "dev", number, sizeof(number)) &&
+                      sscanf(number, "%u:%u", &major, &minor) == 2;
+    if (has_number && !walk->queues(makedev(major, minor)))
+        return 0;
+    join(path, walk->sys, "module/dm_multipath/parameters");
+    long timeout = read_number(path, "queue_if_no_path_timeout_secs", 0);
+    return layer(walk, "multipath queue", timeout > 0 ? timeout : -1);
 }
 
 static long disk_seconds(struct walk *walk, const char *directory)
@@ -199,24 +208,17 @@ static long block_seconds(struct walk *walk, const char *directory, int depth)
     join(path, real, "loop");
     if (access(path, F_OK) == 0)
         return layer(walk, "loop device", FILE_IO_MS / 1000);
-    note_multipath(walk, real);
+    long queue = multipath_seconds(walk, real);
     long below = slaves_seconds(walk, real, depth);
-    return below >= 0 ? below : disk_seconds(walk, real);
+    return queue + (below >= 0 ? below : disk_seconds(walk, real));
 }
 
-void device_timeouts_read_in(const char *sys, int descriptor, struct device_timeouts *timeouts,
-                             struct text *layers)
+void device_timeouts_read_in(const char *sys, dev_t device, device_queues *queues,
+                             struct device_timeouts *timeouts, struct text *layers)
 {
-    struct stat found;
-    struct walk walk = {.sys = sys, .layers = layers, .is_bounded = true};
-    if (fstat(descriptor, &found) != 0 || !S_ISBLK(found.st_mode)) {
-        text_add(layers, "a file");
-        *timeouts = (struct device_timeouts){.is_bounded = true, .io_max_ms = FILE_IO_MS};
-        return;
-    }
+    struct walk walk = {.sys = sys, .layers = layers, .is_bounded = true, .queues = queues};
     char directory[PATH_MAX];
-    snprintf(directory, sizeof(directory), "%s/dev/block/%u:%u", sys, major(found.st_rdev),
-             minor(found.st_rdev));
+    snprintf(directory, sizeof(directory), "%s/dev/block/%u:%u", sys, major(device), minor(device));
     long seconds = block_seconds(&walk, directory, 0);
     timeouts->io_max_ms = (uint64_t)(seconds > 0 ? seconds : 1) * 1000;
     timeouts->is_bounded = walk.is_bounded;
@@ -224,5 +226,11 @@ void device_timeouts_read_in(const char *sys, int descriptor, struct device_time
 
 void device_timeouts_read(int descriptor, struct device_timeouts *timeouts, struct text *layers)
 {
-    device_timeouts_read_in("/sys", descriptor, timeouts, layers);
+    struct stat found;
+    if (fstat(descriptor, &found) == 0 && S_ISBLK(found.st_mode)) {
+        device_timeouts_read_in("/sys", found.st_rdev, device_multipath_queues, timeouts, layers);
+        return;
+    }
+    text_add(layers, "a file");
+    *timeouts = (struct device_timeouts){.is_bounded = true, .io_max_ms = FILE_IO_MS};
 }

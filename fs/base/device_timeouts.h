@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "fs/base/text.h"
 
@@ -19,6 +20,9 @@ struct device_timeouts {
 // the log: "sda: command timeout 30 s, iSCSI recovery 120 s". Never fails: what cannot be read
 // counts with the kernel's defaults.
 void device_timeouts_read(int descriptor, struct device_timeouts *timeouts, struct text *layers);
-// The same below another root than /sys, for tests.
-void device_timeouts_read_in(const char *sys, int descriptor, struct device_timeouts *timeouts,
-                             struct text *layers);
+
+// Whether a multipath device queues for ever: device_multipath_queues, or a test's word.
+typedef bool device_queues(dev_t device);
+// The same of a block device below another root than /sys, for tests.
+void device_timeouts_read_in(const char *sys, dev_t device, device_queues *queues,
+                             struct device_timeouts *timeouts, struct text *layers);

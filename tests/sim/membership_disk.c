@@ -13,6 +13,7 @@ enum io_kind { IO_HEARTBEAT_MACHINE, IO_DATA };
 
 // One I/O under way. It outlives its life.
 struct disk_io {
+    LIST_ENTRY(disk_io) link; // of all under way
     struct world_event lands, replies;
     struct sim_life *life;
     struct sim_life *on_behalf_of; // DATA of a replay: whose journal
@@ -51,10 +52,22 @@ static uint8_t *block_of(const struct sim_life *life, const struct heartbeat_io 
     return is_mailbox ? sim->disk.mailboxes[io->slot] : sim->disk.heartbeats[io->slot];
 }
 
+static void io_free(struct disk_io *io)
+{
+    LIST_REMOVE(io, link);
+    free(io);
+}
+
+void disk_deinit(struct sim *sim)
+{
+    while (!LIST_EMPTY(&sim->disk.under_way))
+        io_free(LIST_FIRST(&sim->disk.under_way));
+}
+
 static void io_free_if_over(struct disk_io *io)
 {
     if ((io->has_landed || !io->will_land) && io->has_replied)
-        free(io);
+        io_free(io);
 }
 
 static void note_landed(const struct disk_io *io)
@@ -173,6 +186,7 @@ static struct disk_io *io_new(struct sim_life *life, enum io_kind kind)
     memset(io, 0, offsetof(struct disk_io, bytes)); // most of them carry none
     io->life = life;
     io->kind = kind;
+    LIST_INSERT_HEAD(&life->sim->disk.under_way, io, link);
     return io;
 }
 

@@ -523,6 +523,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
                                   .lives = sim->life_count};
     memcpy(result->failure, sim->failure, sizeof(result->failure));
     totem_deinit(sim);
+    disk_deinit(sim);
     free_lives(sim);
     world_deinit(&sim->world);
     free(sim->epochs);

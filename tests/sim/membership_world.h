@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdio.h>
+#include <sys/queue.h>
 
 #include "dlm/heartbeat_machine.h"
 #include "dlm/membership.h"
@@ -111,9 +112,11 @@ struct sim_disk {
     uint64_t dirty_incarnation[SIM_SLOTS];
     bool is_bad; // the paths fail for the time being
     struct sim_life *claimer;
+    LIST_HEAD(disk_ios, disk_io) under_way;
 };
 
 void disk_init(struct sim *sim);
+void disk_deinit(struct sim *sim);
 // Lets the life's heartbeat machine go on until it sleeps or waits for an I/O.
 void disk_pump(struct sim_life *life);
 void disk_data_write(struct sim_life *life, struct sim_life *on_behalf_of);

@@ -30,7 +30,7 @@ void heartbeat_machine_init(struct heartbeat_machine *machine,
     machine->buffer = buffer;
     machine->state = config->state;
     machine->state_durable = HEARTBEAT_FREE;
-    machine->phase = PHASE_FIRST_MAILBOX;
+    machine->phase = SABOTAGE(heartbeat_clear_mailbox) ? PHASE_REPAIR_MAILBOX : PHASE_FIRST_MAILBOX;
     machine->started_ns = now_ns;
     machine->next_beat_ns = now_ns;
     machine->next_watch_ns = now_ns;
@@ -184,9 +184,14 @@ static const struct heartbeat_io *ask_free(struct heartbeat_machine *machine, ui
 static bool note_is_due(const struct heartbeat_machine *machine, const struct heartbeat_slot *slot,
                         uint64_t now_ns)
 {
-    if (!slot->note_wanted || now_ns < slot->note_at_ns)
+    if (!slot->note_wanted)
         return false;
-    return !slot->note_yields || machine->mailbox_clean_ns >= slot->note_at_ns;
+    if (slot->note_yields && SABOTAGE(heartbeat_no_yield))
+        return true;
+    if (now_ns < slot->note_at_ns)
+        return false;
+    bool has_looked = machine->mailbox_clean_ns >= slot->note_at_ns;
+    return !slot->note_yields || has_looked || SABOTAGE(heartbeat_yield_unread);
 }
 
 // The orders of the core: notes first, a victim may be writing.
@@ -562,6 +567,10 @@ void heartbeat_machine_set_state(struct heartbeat_machine *machine, enum heartbe
         return;
     machine->state = state;
     machine->next_beat_ns = 0; // at once
+    if (SABOTAGE(heartbeat_left_unwritten) && state == HEARTBEAT_FREE) {
+        machine->state_durable = state;
+        machine->is_silent = true;
+    }
 }
 
 void heartbeat_machine_watch(struct heartbeat_machine *machine, uint32_t slot, bool on)

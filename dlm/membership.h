@@ -6,7 +6,7 @@
 //      ordered messages, ──────────────►│membership├─► views, recovered(node)
 //      wishes and facts of this node    └──────────┘  fence x, replay slot s, suspend, end ...
 //
-// One round makes one view (docs/cluster.md draws it):
+// One round makes one view (dlm/membership_round.c draws it):
 //
 //   START   the lowest process, once the ring id of CPG and of quorum agree and it is quorate
 //   SYNC    from everybody: what I know (last view, the dead and how far they are)
@@ -81,6 +81,7 @@ struct membership_dead {
     enum membership_phase phase;
     uint32_t recoverer_node_id; // who replays its journal; 0: nobody yet
     uint64_t recoverer_incarnation;
+    uint64_t died_generation; // of the first state that names it dead; 0: not known yet
 };
 
 struct membership_view {

@@ -6,8 +6,8 @@
 //   group "lunfs-FORMATID"          the workers; views come from here
 //   group "lunfs-FORMATID-guards"   the guards; drained(slot, incarnation) comes from here
 //
-// What was looked up in corosync 3.1's sources, and what the machine relies on, stands in
-// docs/cluster.md. All on the core's thread; nothing blocks after corosync_open.
+// What the machine relies on, as corosync 3.1 has it, is what tests/sim/membership_totem.c plays.
+// All on the core's thread; nothing blocks after corosync_open.
 #pragma once
 
 #include "dlm/membership.h"

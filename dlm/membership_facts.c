@@ -85,6 +85,7 @@ static void deliver_join(struct membership *self, struct membership_process from
     member.slot = membership_state_free_slot(state, member.slot);
     member.is_leaving = false;
     state->joiners[state->joiner_count++] = (struct membership_joiner){.member = member};
+    self->join_accepted |= is_ours;
     membership_round_trigger(self);
 }
 
@@ -244,7 +245,8 @@ static void deliver_link(struct membership *self, struct membership_process from
     if (peer == NULL || reporter == NULL || !is_from(reporter, from) || peer == reporter)
         return;
     link_set(self, reporter->node_id, peer->node_id, message->link.is_down);
-    if (message->link.is_down && link_is_down(self, peer->node_id, reporter->node_id))
+    bool is_confirmed = link_is_down(self, peer->node_id, reporter->node_id);
+    if (message->link.is_down && (is_confirmed || SABOTAGE(membership_link_one_end)))
         judge_link(self, reporter, peer);
 }
 
@@ -344,7 +346,7 @@ static bool is_open(struct membership *self, const struct membership_wish *wish)
     case MEMBERSHIP_MESSAGE_NODE_RECOVERED:
         return dead != NULL;
     case MEMBERSHIP_MESSAGE_PROVED:
-        return joiner != NULL && !joiner->is_proved;
+        return joiner != NULL && !(joiner->is_proved && SABOTAGE(membership_proved_once));
     case MEMBERSHIP_MESSAGE_SEEN:
         return joiner != NULL && !joiner->is_seen;
     case MEMBERSHIP_MESSAGE_STRANGER:
@@ -387,6 +389,17 @@ static void send_wish(struct membership *self, struct membership_wish *wish)
     membership_send(self, &message);
 }
 
+// Shown by the state, but to be kept: who is let in does not carry the state, so what it said is
+// lost with the members who heard it, and those who come after them have to hear it again.
+static bool is_shown(struct membership *self, const struct membership_wish *wish)
+{
+    const struct membership_joiner *joiner;
+    if (wish->type != MEMBERSHIP_MESSAGE_PROVED)
+        return false;
+    joiner = membership_state_joiner(self->state, wish->node.node_id, wish->node.incarnation);
+    return joiner != NULL && joiner->is_proved;
+}
+
 // FENCED and RECOVERED are kept until the state shows them: they must not be lost with a round.
 static void drive_wishes(struct membership *self)
 {
@@ -400,7 +413,7 @@ static void drive_wishes(struct membership *self)
             self->wishes[i--] = self->wishes[--self->wish_count];
             continue;
         }
-        if (!wish->is_sent)
+        if (!wish->is_sent && !is_shown(self, wish))
             send_wish(self, wish);
     }
 }

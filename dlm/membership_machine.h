@@ -3,6 +3,7 @@
 //
 //   membership.c         events in; quorum, suspend and resume; what a member does in a view
 //   membership_round.c   START, SYNC, ACK: how everybody comes to the same state
+//   membership_prepared.c  what was prepared in rings that broke
 //   membership_facts.c   ordered facts on delivery; wishes of this node until they are fulfilled
 //   membership_state.c   the replicated state and what follows from it
 //   membership_message.c bytes      membership_text.c  for people
@@ -10,7 +11,7 @@
 
 #include "dlm/membership_state.h"
 
-enum { MEMBERSHIP_WISHES_MAX = 256, MEMBERSHIP_EVIDENCE_MAX = 128 };
+enum { MEMBERSHIP_WISHES_MAX = 256, MEMBERSHIP_EVIDENCE_MAX = 128, MEMBERSHIP_UNSURE_MAX = 8 };
 
 struct membership_member_process { // of the CPG group
     struct membership_process id;
@@ -87,6 +88,9 @@ struct membership {
     bool is_prepared;
     struct membership_state *state;
     struct membership_state *prepared;
+    struct membership_ring prepared_ring; // in which it was
+    uint32_t unsure_count; // prepared in earlier rings: somebody may have installed them
+    struct membership_state *unsure[MEMBERSHIP_UNSURE_MAX];
     uint64_t changed_ns;           // when the state last changed here
     uint64_t view_told;            // epoch of the last VIEW effect
     struct membership_view *shown; // what membership_view_get answers
@@ -97,6 +101,7 @@ struct membership {
     uint32_t slot, slot_wish, slot_count;
     uint16_t port;
     bool is_founding, found_asked, found_sent, found_accepted, slot_told, join_sent;
+    bool join_accepted; // a state names us as a joiner: from here on others may take us for dead
     bool wants_leave, leave_sent, leave_accepted, left_told;
     bool features_sent;
     struct membership_message *found; // what FOUNDED said
@@ -157,6 +162,17 @@ void membership_processes_free(struct membership_member_process *processes, uint
 void membership_process_exclude(struct membership *self, struct membership_process process);
 struct membership_member_process *membership_process_find(const struct membership *self,
                                                           struct membership_process process);
+
+// --- membership_prepared.c -------------------------------------------------------------------
+
+// What is prepared was not installed here when its ring broke: kept until something is.
+void membership_prepared_keep(struct membership *self);
+// Whether the state of this generation was prepared, ever since the last one was installed; makes
+// it `prepared` then.
+bool membership_prepared_find(struct membership *self, uint64_t generation);
+bool membership_prepared_knows(const struct membership *self, uint32_t node_id,
+                               uint64_t incarnation);
+void membership_prepared_forget(struct membership *self);
 
 // --- membership_facts.c ----------------------------------------------------------------------
 

@@ -121,6 +121,7 @@ static void walk_dead(struct walk *walk, struct membership_dead *dead)
     walk_u32(walk, &phase);
     walk_u32(walk, &dead->recoverer_node_id);
     walk_u64(walk, &dead->recoverer_incarnation);
+    walk_u64(walk, &dead->died_generation);
     if (dead->slot >= MEMBERSHIP_SLOTS_MAX || phase > MEMBERSHIP_FENCED)
         walk->is_wrong = true;
     dead->phase = (enum membership_phase)phase;
@@ -148,6 +149,7 @@ static void walk_state(struct walk *walk, struct membership_state *state)
     for (uint32_t i = 0; i < state->joiner_count; i++) {
         walk_member(walk, &state->joiners[i].member);
         walk_bool(walk, &state->joiners[i].is_assigned);
+        walk_bool(walk, &state->joiners[i].is_offered);
         walk_bool(walk, &state->joiners[i].is_proved);
         walk_bool(walk, &state->joiners[i].is_seen);
     }

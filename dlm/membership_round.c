@@ -11,8 +11,8 @@
 //   last ACK delivered: installed
 //
 // A cause in between voids the round. Whoever prepared a state that was installed elsewhere just
-// before the ring broke finds it as the base of the next round, and installs it first: for the
-// next one after that cannot be prepared without its own SYNC.
+// before the ring broke finds it as the base of a later round, and installs it first
+// (membership_prepared.c).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +57,7 @@ struct membership_member_process *membership_process_find(const struct membershi
 void membership_round_trigger(struct membership *self)
 {
     self->round.phase = ROUND_NONE;
+    self->mailbox_asked = false; // who comes or goes with this round may have written a note
     self->trigger_count++;
     if (!self->start_wanted)
         self->start_wanted_ns = self->now_ns;
@@ -237,6 +238,24 @@ static void tell_view(struct membership *self)
     membership_emit(self, MEMBERSHIP_EFFECT_VIEW)->view = self->shown;
 }
 
+// A joiner whose JOIN was accepted somewhere may have been taken for dead since, and recovered,
+// whether it has heard of its slot or not. An incarnation counts once (rule 20): when the joiner is
+// not named any more it must not ask again:
+//
+//      n4 (joins)                        n1                                the rest
+//      ACK of "slot 4 is n4's"           installs it: n4 has the slot
+//      ── the ring breaks: n4 has not heard the last ACK ──
+//                                        view without n4: n4 is dead, fenced, replayed, recovered
+//      ── the ring heals ──
+//      JOIN with the life that was recovered: it would be let in, die a second time, and its
+//      second recovery would free what the next user of the slot holds
+static bool may_have_been_recovered(const struct membership *self)
+{
+    if (SABOTAGE(membership_life_rejoins))
+        return self->slot_told;
+    return self->slot_told || self->join_accepted || self->found_accepted;
+}
+
 // What the new state makes of this life.
 static void take_standing(struct membership *self)
 {
@@ -246,8 +265,7 @@ static void take_standing(struct membership *self)
         self->is_founding = false;
         self->standing = MEMBERSHIP_MEMBER;
     }
-    // A joiner that has beaten in its slot and is no longer named was taken for dead.
-    bool is_forgotten = self->standing == MEMBERSHIP_JOINING && self->slot_told &&
+    bool is_forgotten = self->standing == MEMBERSHIP_JOINING && may_have_been_recovered(self) &&
                         membership_self_joiner(self) == NULL;
     if (member != NULL || self->standing == MEMBERSHIP_OUT ||
         (self->standing == MEMBERSHIP_JOINING && !is_forgotten))
@@ -266,7 +284,7 @@ static void install_prepared(struct membership *self)
     struct membership_state *old = self->state;
     self->state = self->prepared;
     self->prepared = old;
-    self->is_prepared = false;
+    membership_prepared_forget(self);
     self->has_state = true;
     self->changed_ns = self->now_ns;
     self->link_count = 0;
@@ -279,7 +297,7 @@ static void install_prepared(struct membership *self)
 static bool catch_up(struct membership *self, const struct membership_state *base)
 {
     bool is_new = !self->has_state || self->state->generation != base->generation;
-    if (is_new && self->is_prepared && self->prepared->generation == base->generation)
+    if (is_new && membership_prepared_find(self, base->generation))
         install_prepared(self);
     else if (is_new && carries_state(self))
         return false;
@@ -329,6 +347,25 @@ static bool is_member_of(const struct membership_state *state, uint32_t node_id,
     return false;
 }
 
+// If the ring breaks now, the joiner itself may be the only one that hears all ACKs: it takes its
+// slot and beats there. Whoever has prepared that state knows it, and whoever it syncs with:
+//
+//      n5 (joins), all ACKs heard        n1, n2, one ACK not heard
+//      slot 2 is n5's, beats there       ── the ring breaks: n1, n2 without n5 ──
+//                                        n5 is dead, its slot not free
+//                                        (forgotten: slot 2 goes to the next joiner, both beat
+//                                        there)
+static void note_offers(struct membership *self)
+{
+    for (uint32_t i = 0; i < self->prepared->joiner_count; i++) {
+        const struct membership_member *member = &self->prepared->joiners[i].member;
+        struct membership_joiner *joiner =
+            membership_state_joiner(self->state, member->node_id, member->incarnation);
+        if (joiner != NULL)
+            joiner->is_offered = true;
+    }
+}
+
 static void prepare(struct membership *self)
 {
     struct membership_presence present[MEMBERSHIP_PROCESSES_MAX];
@@ -337,15 +374,19 @@ static void prepare(struct membership *self)
         if (self->processes[i].is_expected)
             present[count++] = (struct membership_presence){self->processes[i].id,
                                                             self->processes[i].sync->incarnation};
+    if (self->is_prepared && !membership_ring_equal(self->prepared_ring, self->ring))
+        membership_prepared_keep(self);
+    self->prepared_ring = self->ring;
     membership_state_next(self->prepared, self->state, present, count, self->ring);
     self->is_prepared = true;
     self->round.phase = ROUND_ACKING;
+    note_offers(self);
 }
 
 // A joiner that had been given a slot and now finds nobody who knows of it starts anew.
 static bool lost_our_members(struct membership *self)
 {
-    return self->standing != MEMBERSHIP_OUT && self->slot_told &&
+    return self->standing != MEMBERSHIP_OUT && (self->slot_told || self->join_accepted) &&
            !(self->is_founding && membership_self_joiner(self) == NULL);
 }
 

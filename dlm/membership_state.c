@@ -236,6 +236,7 @@ static void merge_joiners(struct membership_state *state, const struct membershi
         struct membership_joiner *joiner =
             membership_state_joiner(state, theirs->member.node_id, theirs->member.incarnation);
         if (joiner != NULL) {
+            joiner->is_offered |= theirs->is_offered;
             joiner->is_proved |= theirs->is_proved;
             joiner->is_seen |= theirs->is_seen;
         } else if (!membership_state_has_node(state, theirs->member.node_id) &&
@@ -318,11 +319,13 @@ static void next_joiners(struct membership_state *next, const struct membership_
     for (uint32_t i = 0; i < base->joiner_count; i++) {
         struct membership_joiner joiner = base->joiners[i];
         bool has_come = is_present(&joiner.member, present, present_count);
-        if (!has_come && joiner.is_assigned)
+        bool is_offered = joiner.is_offered && !SABOTAGE(membership_joiner_forgotten);
+        if (!has_come && (joiner.is_assigned || is_offered))
             add_dead(next, &joiner.member); // it may beat in its slot
         if (!has_come)
             continue;
-        if (joiner.is_proved && joiner.is_seen) {
+        bool is_on_our_lun = joiner.is_proved && joiner.is_seen;
+        if (is_on_our_lun || (joiner.is_assigned && SABOTAGE(membership_join_unseen))) {
             next->view.members[next->view.member_count++] = joiner.member;
             continue;
         }
@@ -381,4 +384,7 @@ void membership_state_next(struct membership_state *next, const struct membershi
     next->recovered_count = 0; // everybody who installs this has heard of them
     if (!same_people(&next->view, &base->view) || base->view.epoch == 0)
         next->view.epoch = next->generation;
+    for (uint32_t i = 0; i < next->view.dead_count; i++)
+        if (next->view.dead[i].died_generation == 0)
+            next->view.dead[i].died_generation = next->generation;
 }

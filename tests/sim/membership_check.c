@@ -6,8 +6,12 @@
 //   - a journal is written to by two replays, or after its life counts as recovered
 //   - a slot is taken while its journal may hold something, or its last user may write
 //   - a life goes on after a suspension with a note in its mailbox that it could have read
-//   - a life that the others have recovered runs
+//   - a life that the others have recovered runs, or one whose companions are not settled
+//   - a member is gone from a view, is not dead, and its slot does not say that it left
+//   - one end of a link has the other one expelled; two nodes that are cut apart fence each other
+//   - a life that sees another LUN is let in
 //   - a beat of an old life falls on the block of the slot's next one
+//   - a life empties its mailbox of a note against it
 //   - a member has missed a view
 #include <inttypes.h>
 #include <stdarg.h>
@@ -50,10 +54,29 @@ struct sim_life *sim_life_of(struct sim *sim, uint32_t node_id, uint64_t incarna
 
 // --- views -----------------------------------------------------------------------------------
 
-static struct sim_epoch *epoch_find(struct sim *sim, uint64_t epoch)
+static bool same_node(const struct membership_node *a, const struct membership_node *b)
 {
+    return a->node_id == b->node_id && a->incarnation == b->incarnation && a->slot == b->slot;
+}
+
+static bool stands_in(const struct membership_node *list, uint32_t count,
+                      const struct membership_node *node)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (same_node(&list[i], node))
+            return true;
+    return false;
+}
+
+// Two nodes that are cut apart are both quorate and both count on, until one has fenced the other
+// (rule 26): theirs are different views.
+static struct sim_epoch *epoch_find(struct sim *sim, uint64_t epoch, const struct sim_life *life)
+{
+    struct membership_node self = {life->process.node_id, life->slot, life->incarnation};
     for (uint32_t i = 0; i < sim->epoch_count; i++)
-        if (sim->epochs[i].epoch == epoch)
+        if (sim->epochs[i].epoch == epoch &&
+            (!sim->is_two_node ||
+             stands_in(sim->epochs[i].members, sim->epochs[i].member_count, &self)))
             return &sim->epochs[i];
     return NULL;
 }
@@ -69,11 +92,6 @@ static bool epoch_lives(struct sim *sim, const struct sim_epoch *epoch)
             return true;
     }
     return false;
-}
-
-static bool same_node(const struct membership_node *a, const struct membership_node *b)
-{
-    return a->node_id == b->node_id && a->incarnation == b->incarnation && a->slot == b->slot;
 }
 
 static void fill_epoch(struct sim_epoch *epoch, const struct membership_view *view)
@@ -101,7 +119,35 @@ static bool same_epoch(const struct sim_epoch *a, const struct sim_epoch *b, boo
     return true;
 }
 
-void check_view(struct sim_life *life, const struct membership_view *view)
+static bool was_recovered_for(const struct sim_life *life, const struct sim_life *victim)
+{
+    for (uint32_t i = 0; i < life->recovered_count; i++)
+        if (life->recovered[i].node_id == victim->process.node_id &&
+            life->recovered[i].incarnation == victim->incarnation)
+            return true;
+    return false;
+}
+
+// Whoever is gone and not dead has left, and its slot says so (rule 28).
+static void check_gone(struct sim_life *life, const struct sim_epoch *before,
+                       const struct sim_epoch *now)
+{
+    struct heartbeat_content content;
+    for (uint32_t i = 0; before != NULL && i < before->member_count; i++) {
+        const struct membership_node *node = &before->members[i];
+        struct sim_life *other = sim_life_of(life->sim, node->node_id, node->incarnation);
+        if (stands_in(now->members, now->member_count, node) ||
+            stands_in(now->dead, now->dead_count, node) || other == NULL ||
+            was_recovered_for(life, other))
+            continue;
+        if (disk_slot(life->sim, node->slot, &content) && content.state != HEARTBEAT_FREE &&
+            content.incarnation == node->incarnation)
+            sim_fail(life->sim, "n%u.%" PRIu64 " counts as left, but its slot is in use",
+                     node->node_id, node->incarnation);
+    }
+}
+
+bool check_view(struct sim_life *life, const struct membership_view *view)
 {
     struct sim *sim = life->sim;
     struct sim_epoch told = {0};
@@ -110,8 +156,14 @@ void check_view(struct sim_life *life, const struct membership_view *view)
     if (view->epoch <= life->last_epoch)
         sim_fail(sim, "n%u was told epoch %" PRIu64 " after %" PRIu64, life->process.node_id,
                  view->epoch, life->last_epoch);
-    struct sim_epoch *known = epoch_find(sim, view->epoch);
-    if (known == NULL) {
+    if (life->on_other_lun)
+        sim_fail(sim, "n%u.%" PRIu64 " is let in and sees another LUN", life->process.node_id,
+                 life->incarnation);
+    if (!is_first)
+        check_gone(life, epoch_find(sim, life->last_epoch, life), &told);
+    struct sim_epoch *known = epoch_find(sim, view->epoch, life);
+    bool is_new = known == NULL;
+    if (is_new) {
         CHECK(sim->epoch_count < SIM_EPOCHS_MAX);
         known = &sim->epochs[sim->epoch_count++];
         *known = told;
@@ -129,18 +181,10 @@ void check_view(struct sim_life *life, const struct membership_view *view)
         known->before = life->last_epoch;
     }
     life->last_epoch = view->epoch;
+    return is_new;
 }
 
 // --- writes ----------------------------------------------------------------------------------
-
-static bool was_recovered_for(const struct sim_life *life, const struct sim_life *victim)
-{
-    for (uint32_t i = 0; i < life->recovered_count; i++)
-        if (life->recovered[i].node_id == victim->process.node_id &&
-            life->recovered[i].incarnation == victim->incarnation)
-            return true;
-    return false;
-}
 
 static bool is_replayed_for(const struct sim_life *life, const struct sim_life *victim)
 {
@@ -220,23 +264,108 @@ void check_slot_taken(struct sim_life *life, uint32_t slot)
     }
 }
 
-void check_resume(struct sim_life *life)
+// Before its first beat a life may empty its mailbox, but not of a note that names it.
+void check_mailbox_emptied(struct sim_life *life)
 {
     struct sim *sim = life->sim;
     struct mailbox_content note;
+    if (!life->on_other_lun &&
+        mailbox_decode(sim->disk.mailboxes[life->slot], &sim->geometry, life->slot, &note) == 0 &&
+        note.victim_incarnation == life->incarnation)
+        sim_fail(sim, "n%u.%" PRIu64 " empties its mailbox of a note against it",
+                 life->process.node_id, life->incarnation);
+}
+
+// A note that landed before the life heard of its ring, or was told to look, is one that it could
+// have read.
+static void check_mailbox_was_read(struct sim_life *life)
+{
+    struct sim *sim = life->sim;
+    struct mailbox_content note;
+    uint64_t since_ns =
+        life->ring_heard_ns > life->settled_ns ? life->ring_heard_ns : life->settled_ns;
     bool has_note =
         mailbox_decode(sim->disk.mailboxes[life->slot], &sim->geometry, life->slot, &note) == 0 &&
         note.victim_incarnation == life->incarnation;
-    if (has_note && sim->disk.mailbox_landed_ns[life->slot] < life->settled_ns)
+    if (has_note && sim->disk.mailbox_landed_ns[life->slot] < since_ns)
         sim_fail(sim, "n%u.%" PRIu64 " goes on with a note in its mailbox", life->process.node_id,
                  life->incarnation);
+}
+
+void check_resume(struct sim_life *life)
+{
+    struct sim *sim = life->sim;
+    const struct membership_view *view = membership_view_get(life->membership);
+    if (life->companion_count > 0) // it was suspended
+        check_mailbox_was_read(life);
+    for (uint32_t i = 0; i < view->dead_count; i++) {
+        struct membership_node dead = {view->dead[i].node_id, view->dead[i].slot,
+                                       view->dead[i].incarnation};
+        if (stands_in(life->companions, life->companion_count, &dead))
+            sim_fail(sim, "n%u.%" PRIu64 " goes on before n%u.%" PRIu64 " is recovered",
+                     life->process.node_id, life->incarnation, dead.node_id, dead.incarnation);
+    }
     for (uint32_t i = 0; i < sim->life_count; i++)
         if (was_recovered_for(&sim->lives[i], life))
             sim_fail(sim, "n%u.%" PRIu64 " runs though it was recovered", life->process.node_id,
                      life->incarnation);
 }
 
+// --- who has to go -----------------------------------------------------------------------------
+
+// Of two nodes that were cut apart the higher one waits and looks before it writes its note: if the
+// lower one's had landed by then, it must not have written any (rule 26).
+void check_tie_break(struct sim_life *writer, uint32_t victim_slot)
+{
+    struct sim *sim = writer->sim;
+    struct mailbox_content theirs, ours;
+    if (mailbox_decode(sim->disk.mailboxes[victim_slot], &sim->geometry, victim_slot, &theirs) !=
+            0 ||
+        mailbox_decode(sim->disk.mailboxes[writer->slot], &sim->geometry, writer->slot, &ours) != 0)
+        return;
+    const struct sim_life *victim =
+        sim_life_of(sim, 3 - writer->process.node_id, theirs.victim_incarnation);
+    if (victim == NULL || ours.victim_incarnation != writer->incarnation ||
+        ours.writer_incarnation != victim->incarnation)
+        return;
+    const struct sim_life *lower = writer->process.node_id == 1 ? writer : victim;
+    const struct sim_life *higher = writer->process.node_id == 1 ? victim : writer;
+    uint64_t yield_ns = (SIM_LEASE_NS / 5 + SIM_IO_MAX_NS) / 10 * 9; // its clock may be fast
+    if (higher->fence_ordered_incarnation == lower->incarnation &&
+        sim->disk.mailbox_landed_ns[higher->slot] < higher->fence_ordered_ns + yield_ns)
+        sim_fail(sim, "n1.%" PRIu64 " and n2.%" PRIu64 " have fenced each other",
+                 lower->incarnation, higher->incarnation);
+}
+
+// For a link that is down somebody goes only when both ends have said so (rule 20).
+void check_expelled(struct sim_life *life, const char *reason)
+{
+    struct sim *sim = life->sim;
+    uint32_t peer_id;
+    if (sscanf(reason, "its lock link to node %u is down", &peer_id) != 1)
+        return;
+    CHECK(peer_id >= 1 && peer_id <= sim->node_count);
+    const struct sim_life *peer = sim_life_of(sim, peer_id, life->link_reported[peer_id - 1]);
+    if (peer == NULL || peer->link_reported[life->process.node_id - 1] != life->incarnation)
+        sim_fail(sim,
+                 "n%u.%" PRIu64 " is expelled for its link to n%u, which n%u alone says is down",
+                 life->process.node_id, life->incarnation, peer_id,
+                 peer == NULL ? peer_id : life->process.node_id);
+}
+
 // --- the end ---------------------------------------------------------------------------------
+
+bool check_all_settled(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        const struct sim_life *life = sim->nodes[i].life;
+        if (life == NULL || life->is_paused || !life->runs ||
+            !membership_is_settled(life->membership) ||
+            membership_view_get(life->membership)->member_count != sim->node_count)
+            return false;
+    }
+    return true;
+}
 
 void check_all_run(struct sim *sim)
 {

@@ -13,6 +13,7 @@ enum io_kind { IO_HEARTBEAT_MACHINE, IO_DATA };
 
 // One I/O under way. It outlives its life.
 struct disk_io {
+    LIST_ENTRY(disk_io) link; // of all under way
     struct world_event lands, replies;
     struct sim_life *life;
     struct sim_life *on_behalf_of; // DATA of a replay: whose journal
@@ -31,6 +32,8 @@ void disk_init(struct sim *sim)
         struct mailbox_content mailbox = {0};
         heartbeat_encode(disk->heartbeats[slot], &sim->geometry, slot, &heartbeat);
         mailbox_encode(disk->mailboxes[slot], &sim->geometry, slot, &mailbox);
+        memcpy(disk->other_heartbeats[slot], disk->heartbeats[slot], BLOCK_BYTES);
+        memcpy(disk->other_mailboxes[slot], disk->mailboxes[slot], BLOCK_BYTES);
     }
 }
 
@@ -39,16 +42,40 @@ bool disk_slot(struct sim *sim, uint32_t slot, struct heartbeat_content *content
     return heartbeat_decode(sim->disk.heartbeats[slot], &sim->geometry, slot, content) == 0;
 }
 
-static uint8_t *block_of(struct sim *sim, const struct heartbeat_io *io)
+static uint8_t *block_of(const struct sim_life *life, const struct heartbeat_io *io)
 {
+    struct sim *sim = life->sim;
     bool is_mailbox = io->block == geometry_mailbox_block(&sim->geometry, io->slot);
+    if (life->on_other_lun)
+        return is_mailbox ? sim->disk.other_mailboxes[io->slot]
+                          : sim->disk.other_heartbeats[io->slot];
     return is_mailbox ? sim->disk.mailboxes[io->slot] : sim->disk.heartbeats[io->slot];
+}
+
+static void io_free(struct disk_io *io)
+{
+    LIST_REMOVE(io, link);
+    free(io);
+}
+
+void disk_deinit(struct sim *sim)
+{
+    while (!LIST_EMPTY(&sim->disk.under_way))
+        io_free(LIST_FIRST(&sim->disk.under_way));
 }
 
 static void io_free_if_over(struct disk_io *io)
 {
     if ((io->has_landed || !io->will_land) && io->has_replied)
-        free(io);
+        io_free(io);
+}
+
+static void note_landed(const struct disk_io *io)
+{
+    struct sim *sim = io->life->sim;
+    sim->disk.mailbox_landed_ns[io->io.slot] = sim->world.now_ns;
+    if (sim->is_two_node && io->io.type == HEARTBEAT_IO_WRITE_NOTE)
+        check_tie_break(io->life, io->io.slot);
 }
 
 static void io_lands(struct world_event *event)
@@ -62,14 +89,16 @@ static void io_lands(struct world_event *event)
     if (io->kind == IO_DATA) {
         check_write_landed(io->life, io->on_behalf_of);
     } else if (io->is_write) {
-        uint8_t *block = block_of(sim, &io->io);
-        if (io->io.type == HEARTBEAT_IO_WRITE_BEAT)
+        uint8_t *block = block_of(io->life, &io->io);
+        if (io->io.type == HEARTBEAT_IO_WRITE_MAILBOX)
+            check_mailbox_emptied(io->life);
+        if (io->io.type == HEARTBEAT_IO_WRITE_BEAT && !io->life->on_other_lun)
             check_beat_lands(io->life);
         memcpy(block, io->bytes, BLOCK_BYTES);
         if (block == sim->disk.mailboxes[io->io.slot])
-            sim->disk.mailbox_landed_ns[io->io.slot] = sim->world.now_ns;
+            note_landed(io);
     } else {
-        memcpy(io->bytes, block_of(sim, &io->io), BLOCK_BYTES);
+        memcpy(io->bytes, block_of(io->life, &io->io), BLOCK_BYTES);
     }
     io_free_if_over(io);
 }
@@ -132,6 +161,8 @@ static void io_submit(struct disk_io *io)
     uint64_t now_ns = sim->world.now_ns, latency_ns = draw_latency(sim);
     bool fails = !sim->is_healing && (sim->disk.is_bad || sim_one_in(sim, 200));
     fails |= is_stalled(io, &latency_ns);
+    if (now_ns < io->life->slow_until_ns)
+        latency_ns = SIM_IO_MAX_NS;
     uint64_t longest_ns = latency_ns < SIM_IO_MAX_NS * 9 / 10 ? latency_ns : SIM_IO_MAX_NS * 9 / 10;
     bool is_stall = fails && io->life->stall_has_begun;
     io->will_land = !fails || (!is_stall && sim_one_in(sim, 2)); // an error may hide a success
@@ -150,10 +181,12 @@ static void io_submit(struct disk_io *io)
 
 static struct disk_io *io_new(struct sim_life *life, enum io_kind kind)
 {
-    struct disk_io *io = calloc(1, sizeof(*io));
+    struct disk_io *io = malloc(sizeof(*io));
     CHECK(io != NULL);
+    memset(io, 0, offsetof(struct disk_io, bytes)); // most of them carry none
     io->life = life;
     io->kind = kind;
+    LIST_INSERT_HEAD(&life->sim->disk.under_way, io, link);
     return io;
 }
 

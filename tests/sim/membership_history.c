@@ -8,6 +8,7 @@
 
 #define HISTORY_NS (90 * (uint64_t)1000 * MS)
 #define HEALING_NS (120 * (uint64_t)1000 * MS)
+#define SETTLED_NS (2 * SIM_LEASE_NS)
 
 uint64_t sim_below(struct sim *sim, uint64_t bound)
 {
@@ -144,7 +145,7 @@ static void bring_back(struct sim *sim)
     }
 }
 
-static void isolate(struct sim_node *node)
+void sim_isolate(struct sim_node *node)
 {
     uint32_t component[SIM_NODES_MAX] = {0};
     component[node->node_id - 1] = node->node_id == 1 ? 1 : node->node_id - 1;
@@ -161,7 +162,7 @@ static void isolate_recoverer(struct sim *sim)
         for (uint32_t j = 0; life != NULL && j < life->replay_count; j++) {
             if (life->replays[j].is_freeing || life->replays[j].writes_left == 0)
                 continue;
-            isolate(&sim->nodes[i]);
+            sim_isolate(&sim->nodes[i]);
             return;
         }
     }
@@ -176,6 +177,14 @@ static void stall(struct sim_node *node)
     node->life->stall_until_ns = node->sim->world.now_ns + 12000 * MS;
 }
 
+// ... or none of its beats lands from now on, so that it does not look into its mailbox either.
+static void stall_writes(struct sim_node *node)
+{
+    stall(node);
+    if (node->life != NULL)
+        node->life->stall_has_begun = true;
+}
+
 static void cut_off(struct world_event *event)
 {
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, cutting));
@@ -185,15 +194,74 @@ static void cut_off(struct world_event *event)
         return;
     if (node->life != NULL && sim_one_in(sim, 2))
         node->life->deaf_until_ns = sim->world.now_ns + 12000 * MS;
-    isolate(node);
+    sim_isolate(node);
 }
 
 // The ring breaks in the middle of a round.
 static void rip(struct world_event *event)
 {
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, ripping));
-    if (!sim->is_healing)
+    if (sim->is_healing)
+        return;
+    if (sim->rip_heals) {
+        sim->rip_heals = false;
+        reform_whole(sim);
+        return;
+    }
+    if (sim_one_in(sim, 2))
+        reform_parts(sim);
+    else
         reform_any(sim);
+    if (!sim_one_in(sim, 3)) // and what comes of it breaks again
+        sim->rip_in = 1 + (uint32_t)sim_below(sim, 60);
+}
+
+// One has heard all ACKs and is cut off; the others begin another round, and in the middle of it
+// all come together again.
+void sim_view_installed(struct sim_life *life)
+{
+    struct sim *sim = life->sim;
+    if (sim->is_healing || sim->survivor != NULL || sim->torn != NULL || !sim_one_in(sim, 10))
+        return;
+    sim->torn = life->node;
+    sim->torn_with = NULL;
+    world_event_arm(&sim->world, &sim->tearing, sim->world.now_ns + sim_between(sim, 0, 3 * MS));
+}
+
+// A joiner and one more hear what it says, and before anything comes of it the two are parted.
+void sim_proved_delivered(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    struct sim_node *with = any_node(sim);
+    if (sim->is_healing || sim->survivor != NULL || sim->torn != NULL || with == node ||
+        !sim_one_in(sim, 6))
+        return;
+    sim->torn = node;
+    sim->torn_with = with;
+    world_event_arm(&sim->world, &sim->tearing, sim->world.now_ns);
+}
+
+static void tear(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, tearing));
+    struct sim_node *torn = sim->torn, *with = sim->torn_with;
+    uint32_t component[SIM_NODES_MAX] = {0};
+    sim->torn = NULL;
+    if (sim->is_healing || sim->survivor != NULL)
+        return;
+    sim_trace(sim, "n%u is torn off", torn->node_id);
+    if (with == NULL) {
+        sim_isolate(torn);
+        sim->rip_heals = true;
+        sim->rip_in = 1 + (uint32_t)sim_below(sim, 7 * sim->node_count);
+        return;
+    }
+    component[torn->node_id - 1] = component[with->node_id - 1] = 1;
+    totem_reform(sim, component);
+    sim->torn = with;
+    sim->torn_with = NULL;
+    sim->rip_heals = false;
+    world_event_arm(&sim->world, event, sim->world.now_ns + sim_between(sim, 1 * MS, 20 * MS));
 }
 
 // The node is cut off; its fencers have written their note when they all die and the ring heals.
@@ -212,8 +280,8 @@ static void outlive_the_others(struct sim_node *node)
     if (!all_run(sim))
         return;
     sim->survivor = node;
-    stall(node);
-    isolate(node);
+    stall_writes(node);
+    sim_isolate(node);
     world_event_arm(&sim->world, &sim->second,
                     sim->world.now_ns + sim_between(sim, 450 * MS, 900 * MS));
 }
@@ -230,6 +298,7 @@ static void second_act(struct world_event *event)
         return;
     }
     sim_trace(sim, "n%u outlives the others", survivor->node_id);
+    reform_whole(sim); // it sees them go, in a ring in which their guards can speak
     for (uint32_t i = 0; i < sim->node_count; i++) {
         if (&sim->nodes[i] == survivor)
             continue;
@@ -239,10 +308,20 @@ static void second_act(struct world_event *event)
                 sim->disk.is_dirty[sim->nodes[i].life->slot] = false;
         }
         kill_worker(&sim->nodes[i]);
+        mount_soon(&sim->nodes[i], sim_between(sim, 50 * MS, 300 * MS));
     }
-    reform_whole(sim);
     sim->survivor_waits = true;
     world_event_arm(&sim->world, event, sim->world.now_ns + 5000 * MS);
+}
+
+// The lock link of two nodes is cut, or one of its ends hangs and the other one hears all.
+static void cut_link(struct sim *sim)
+{
+    uint32_t a = (uint32_t)sim_below(sim, sim->node_count);
+    uint32_t b = (a + 1 + (uint32_t)sim_below(sim, sim->node_count - 1)) % sim->node_count;
+    sim->link_down_ns[a][b] = sim->world.now_ns;
+    if (sim_one_in(sim, 2))
+        sim->link_down_ns[b][a] = sim->world.now_ns;
 }
 
 // --- any fault -------------------------------------------------------------------------------
@@ -250,13 +329,21 @@ static void second_act(struct world_event *event)
 static void cause_fault(struct sim *sim)
 {
     struct sim_node *node = any_node(sim);
-    switch (sim_below(sim, 16)) {
+    switch (sim_below(sim, 17)) {
+    case 16:
+        cut_link(sim);
+        break;
     case 12:
     case 13:
         isolate_recoverer(sim);
         break;
     case 14:
-        stall(node);
+        if (sim_one_in(sim, 3)) {
+            stall_writes(node);
+            sim_isolate(node);
+        } else {
+            stall(node);
+        }
         break;
     case 15:
         outlive_the_others(node);
@@ -300,7 +387,7 @@ static void cause_fault(struct sim *sim)
     case 10:
         if (node->life != NULL && sim_one_in(sim, 2)) {
             node->life->deaf_until_ns = sim->world.now_ns + sim_between(sim, 0, 12000 * MS);
-            isolate(node);
+            sim_isolate(node);
             break;
         }
         sim->disk.is_bad = !sim->disk.is_bad && sim_one_in(sim, 3);
@@ -344,7 +431,8 @@ static void mount_fires(struct world_event *event)
 
 static void make_nodes(struct sim *sim)
 {
-    sim->node_count = 3 + (uint32_t)sim_below(sim, SIM_NODES_MAX - 2);
+    sim->is_two_node = sim_one_in(sim, 8);
+    sim->node_count = sim->is_two_node ? 2 : 3 + (uint32_t)sim_below(sim, SIM_NODES_MAX - 2);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         node->sim = sim;
@@ -355,6 +443,8 @@ static void make_nodes(struct sim *sim)
         node->wants_mount = true;
         node->mount.fire = mount_fires;
     }
+    if (sim_one_in(sim, 8))
+        any_node(sim)->has_other_lun = true;
     totem_init(sim);
     reform_whole(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
@@ -367,14 +457,30 @@ static void run_until(struct sim *sim, uint64_t until_ns)
         continue;
 }
 
-// Lives that ended are started anew, and what hung is gone: after a while all must run.
+// Lives that ended are started anew, and what hung is gone: after a while all must run, and go on
+// for as long as anything old may still be under way.
 static void heal(struct sim *sim)
 {
+    uint64_t settled_ns = 0;
     sim_trace(sim, "all is well from here on");
     sim->is_healing = true;
     sim->disk.is_bad = false;
+    memset(sim->link_down_ns, 0, sizeof(sim->link_down_ns));
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (sim->nodes[i].has_other_lun)
+            kill_worker(&sim->nodes[i]);
+        sim->nodes[i].has_other_lun = false;
+    }
     bring_back(sim);
-    run_until(sim, HISTORY_NS + HEALING_NS);
+    while (!sim->is_failed && sim->world.now_ns < HISTORY_NS + HEALING_NS) {
+        run_until(sim, sim->world.now_ns + 500 * MS);
+        if (!check_all_settled(sim))
+            settled_ns = 0;
+        else if (settled_ns == 0)
+            settled_ns = sim->world.now_ns;
+        else if (sim->world.now_ns - settled_ns > SETTLED_NS)
+            break;
+    }
     if (!sim->is_failed)
         check_all_run(sim);
 }
@@ -406,6 +512,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     sim->second.fire = second_act;
     sim->cutting.fire = cut_off;
     sim->ripping.fire = rip;
+    sim->tearing.fire = tear;
     world_event_arm(&sim->world, &sim->fault, 500 * MS + sim_below(sim, 8000 * MS));
     run_until(sim, HISTORY_NS);
     if (!sim->is_failed)
@@ -416,6 +523,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
                                   .lives = sim->life_count};
     memcpy(result->failure, sim->failure, sizeof(result->failure));
     totem_deinit(sim);
+    disk_deinit(sim);
     free_lives(sim);
     world_deinit(&sim->world);
     free(sim->epochs);

@@ -72,6 +72,8 @@ void life_event(struct sim_life *life, const struct membership_event *event)
     CHECK(!life->is_stepping);
     life->is_stepping = true;
     stamped.now_ns = life_now(life);
+    if (event->type == MEMBERSHIP_EVENT_RING)
+        life->ring_heard_ns = life->sim->world.now_ns;
     life->sim->steps++;
     if (life->sim->trace != NULL) {
         char bytes[300];
@@ -164,6 +166,9 @@ void life_die(struct sim_life *life, bool with_node)
               with_node ? " with its node" : "");
     life->is_alive = false;
     life->is_paused = false;
+    for (uint32_t i = 0; i < SIM_NODES_MAX; i++) // the next life connects anew
+        life->sim->link_down_ns[node->node_id - 1][i] =
+            life->sim->link_down_ns[i][node->node_id - 1] = 0;
     forget_timers(life);
     node->life = NULL;
     if (life->sim->disk.claimer == life)
@@ -206,7 +211,7 @@ static void start_heartbeat(struct sim_life *life, uint32_t slot)
         .node_id = life->process.node_id,
         .incarnation = life->incarnation,
         .state = HEARTBEAT_JOINING,
-        .watch_ns = 300 * MS,
+        .watch_ns = SIM_LEASE_NS / 10,
     };
     check_slot_taken(life, slot);
     life->slot = slot;
@@ -246,7 +251,8 @@ static void found_fires(struct world_event *event)
     for (uint32_t i = 0; i < sim->life_count; i++) { // somebody's heartbeat moves
         struct sim_life *other = &sim->lives[i];
         if (other != life && other->is_alive && other->heartbeat != NULL && !other->is_paused &&
-            other->heartbeat->end == HEARTBEAT_ALIVE && !other->heartbeat->is_silent) {
+            !other->on_other_lun && other->heartbeat->end == HEARTBEAT_ALIVE &&
+            !other->heartbeat->is_silent) {
             life_ends(life, "the volume is in use");
             return;
         }
@@ -288,6 +294,11 @@ static void report_founded(struct sim_life *life)
 static void begin_found(struct sim_life *life)
 {
     struct sim *sim = life->sim;
+    if (life->on_other_lun) {
+        life_ends(life,
+                  "it has another LUN, and found it so"); // by what nobody else has to do with
+        return;
+    }
     if (sim->disk.claimer != NULL && sim->disk.claimer->is_alive) {
         life_ends(life, "another one claims the volume");
         return;
@@ -323,21 +334,29 @@ static void begin_fence(struct sim_life *life, const struct membership_effect *e
     struct membership_node node = effect->fence.node;
     CHECK(life->fence_count < SIM_LIVES_MAX / 4);
     life->fences[life->fence_count++] = node;
-    heartbeat_machine_fence(life->heartbeat, node.slot, node.incarnation, 0, effect->fence.reason);
+    life->fence_ordered_ns = life->sim->world.now_ns;
+    life->fence_ordered_incarnation = node.incarnation;
+    uint64_t yield_ns = life->heartbeat->config.lease.beat_ns + SIM_IO_MAX_NS;
+    heartbeat_machine_fence(life->heartbeat, node.slot, node.incarnation,
+                            effect->fence.yields ? life_now(life) + yield_ns : 0,
+                            effect->fence.reason);
     arm_in(life, &life->beat, 0);
 }
 
 static void told_view(struct sim_life *life, const struct membership_view *view)
 {
-    check_view(life, view);
+    bool is_first = check_view(life, view);
     for (uint32_t i = 0; i < SIM_SLOTS; i++)
         life->was_expelled[i] = false;
+    if (is_first)
+        sim_view_installed(life);
 }
 
 static void resume(struct sim_life *life)
 {
     struct sim *sim = life->sim;
     check_resume(life);
+    life->companion_count = 0;
     life->runs = true;
     heartbeat_machine_set_state(life->heartbeat, HEARTBEAT_RUNNING);
     sim->disk.is_dirty[life->slot] = true;
@@ -350,6 +369,12 @@ static void suspend(struct sim_life *life)
 {
     life->runs = false;
     life->has_asked_mailbox = false;
+    life->settled_ns = 0;
+    const struct membership_view *view = membership_view_get(life->membership);
+    life->companion_count = 0;
+    for (uint32_t i = 0; i < view->member_count; i++)
+        life->companions[life->companion_count++] = (struct membership_node){
+            view->members[i].node_id, view->members[i].slot, view->members[i].incarnation};
     if (life->heartbeat != NULL && !life->is_leaving)
         heartbeat_machine_set_state(life->heartbeat, HEARTBEAT_SUSPENDED);
 }
@@ -372,9 +397,16 @@ static void left(struct sim_life *life)
 static void take_slot(struct sim_life *life, uint32_t slot)
 {
     struct heartbeat_content content;
-    if (!disk_slot(life->sim, slot, &content) || content.state != HEARTBEAT_FREE) {
+    bool is_free = life->on_other_lun ||
+                   (disk_slot(life->sim, slot, &content) && content.state == HEARTBEAT_FREE);
+    if (!is_free) {
         life_ends(life, "the slot is not free on the LUN");
         return;
+    }
+    // Taken for dead as soon as it has its slot, before it has looked into the mailbox (rule 10b).
+    if (!life->sim->is_healing && sim_one_in(life->sim, 40)) {
+        life->slow_until_ns = life->sim->world.now_ns + SIM_IO_MAX_NS;
+        sim_isolate(life->node);
     }
     start_heartbeat(life, slot);
     life->proves_lun = true;
@@ -431,8 +463,8 @@ static void carry_out(struct sim_life *life, const struct membership_effect *eff
         life->settled_ns = sim->world.now_ns;
         break;
     case MEMBERSHIP_EFFECT_RESUME:
-        if (!life->has_asked_mailbox)
-            life->settled_ns = sim->world.now_ns;
+        if (life->settled_ns == 0)
+            life->settled_ns = sim->world.now_ns; // it has not been asked to look
         life->has_asked_mailbox = false;
         resume(life);
         break;
@@ -444,6 +476,7 @@ static void carry_out(struct sim_life *life, const struct membership_effect *eff
     case MEMBERSHIP_EFFECT_ENDED:
         if (effect->ended.error == -ERROR_VIEW_MISSED)
             sim_fail(sim, "n%u has missed a view", life->process.node_id);
+        check_expelled(life, effect->ended.reason);
         life_ends(life, effect->ended.reason);
         break;
     }
@@ -524,6 +557,31 @@ static void report_stalls(struct sim_life *life)
     }
 }
 
+// What a life tells of its lock links: down for 3 s, or up again.
+static void report_links(struct sim_life *life)
+{
+    const struct membership_view *view = membership_view_get(life->membership);
+    const struct sim *sim = life->sim;
+    const uint64_t *down_ns = sim->link_down_ns[life->process.node_id - 1];
+    for (uint32_t i = 0; life->runs && i < view->member_count; i++) {
+        const struct membership_member *member = &view->members[i];
+        uint32_t at = member->node_id - 1;
+        bool is_new = life->link_reported[at] != member->incarnation;
+        bool is_down = down_ns[at] != 0 && sim->world.now_ns > down_ns[at] + 3000 * MS;
+        if (is_down == (life->link_told[at] && !is_new) || member->incarnation == life->incarnation)
+            continue;
+        life->link_told[at] = is_down;
+        if (is_down)
+            life->link_reported[at] = member->incarnation;
+        struct membership_event event = {.type = MEMBERSHIP_EVENT_LINK,
+                                         .link = {.peer_node_id = member->node_id,
+                                                  .peer_incarnation = member->incarnation,
+                                                  .is_down = is_down}};
+        life_event(life, &event);
+        return;
+    }
+}
+
 // A slot in use by a life that nobody here has heard of; true if there is one.
 static bool report_strangers(struct sim_life *life)
 {
@@ -586,6 +644,8 @@ void life_heartbeat_changed(struct sim_life *life)
     report_frees(life);
     report_looks(life);
     report_stalls(life);
+    if (life->is_alive)
+        report_links(life);
     if (life->is_alive)
         report_state(life);
 }
@@ -674,7 +734,8 @@ void life_start(struct sim_node *node)
                               .slot = MEMBERSHIP_NO_SLOT,
                               .is_alive = true,
                               .is_connected = true,
-                              .guard_is_alive = !sim_one_in(sim, 4)};
+                              .guard_is_alive = !sim_one_in(sim, 4),
+                              .on_other_lun = node->has_other_lun};
     life->tick.fire = tick_fires;
     life->beat.fire = beat_fires;
     life->data.fire = data_fires;
@@ -684,6 +745,7 @@ void life_start(struct sim_node *node)
     life->found.fire = found_fires;
     struct membership_config config = {.self = life->process,
                                        .patience_ns = SIM_LEASE_NS,
+                                       .is_two_node = sim->is_two_node,
                                        .version_min = 1,
                                        .version_max = 1,
                                        .features = 3};

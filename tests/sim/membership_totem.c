@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Corosync as its sources say it behaves (docs/cluster.md): within a ring all nodes deliver the
+// Corosync as its sources say it behaves: within a ring all nodes deliver the
 // same messages in the same order, each at its own pace. When a ring breaks, the nodes that stay
 // together deliver the same rest: all that one of them has delivered, then a part of what is under
 // way; behind a hole only what they sent themselves. Then come the changes of the group (one for
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dlm/membership_message.h"
 #include "fs/base/check.h"
 #include "tests/sim/membership_world.h"
 
@@ -113,7 +114,9 @@ void totem_quorum_tell(struct sim_node *node)
     struct sim *sim = node->sim;
     if (node->life == NULL || !node->life->is_connected || node->ring == NULL)
         return;
-    bool is_quorate = 2 * (uint32_t)__builtin_popcount(node->ring->nodes) > sim->node_count;
+    bool is_quorate = sim->is_two_node
+                          ? node->has_seen_all
+                          : 2 * (uint32_t)__builtin_popcount(node->ring->nodes) > sim->node_count;
     struct membership_event event = {.type = MEMBERSHIP_EVENT_QUORUM,
                                      .quorum = {.ring = node->ring->id, .is_quorate = is_quorate}};
     uint64_t delay_ns = sim_one_in(sim, 3) ? sim_between(sim, 0, 400 * MS) : 2 * MS;
@@ -173,6 +176,9 @@ static void deliver_message(struct sim_node *node, struct totem_message *message
                                          .delivered = {.from = message->from,
                                                        .bytes = message->bytes,
                                                        .length = message->length}};
+        bool is_own = message->from.node_id == node->node_id;
+        if (is_own && message->bytes[6] == MEMBERSHIP_MESSAGE_PROVED) // as its header says
+            sim_proved_delivered(node);
         queue_push(&node->group, &event, message, 0);
     }
 }
@@ -374,6 +380,8 @@ void totem_reform(struct sim *sim, const uint32_t *component)
         if (!node->has_corosync)
             continue;
         node->restarted = false;
+        if ((uint32_t)__builtin_popcount(node->ring->nodes) == sim->node_count)
+            node->has_seen_all = true;
         tell_who_came(node, node->ring, own, has_own);
         tell_ring(node);
         totem_quorum_tell(node);
@@ -406,7 +414,7 @@ void totem_worker_gone(struct sim_node *node, uint32_t pid, bool is_clean)
 void totem_stop(struct sim_node *node)
 {
     struct totem_ring *ring = node->ring;
-    node->has_corosync = false;
+    node->has_corosync = node->has_seen_all = false;
     node->ring = NULL;
     node->process_count = 0;
     queue_clear(&node->group);

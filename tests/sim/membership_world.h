@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdio.h>
+#include <sys/queue.h>
 
 #include "dlm/heartbeat_machine.h"
 #include "dlm/membership.h"
@@ -67,6 +68,8 @@ struct sim_node {
     bool is_up;             // the machine
     bool has_corosync;      // ... and corosync on it
     bool restarted;         // corosync was restarted since the last ring
+    bool has_seen_all;      // since corosync started (wait_for_all)
+    bool has_other_lun;     // the same volume's name, another device (rule 15)
     uint64_t ring_sequence; // of its last ring: totem keeps it on disk
     uint64_t clock_base;    // local time = base + now * rate / 1000
     uint64_t clock_rate;
@@ -100,16 +103,20 @@ void totem_stop(struct sim_node *node);
 struct sim_disk {
     uint8_t heartbeats[SIM_SLOTS][BLOCK_BYTES];
     uint8_t mailboxes[SIM_SLOTS][BLOCK_BYTES];
-    uint64_t mailbox_landed_ns[SIM_SLOTS]; // when the present note landed
+    uint64_t mailbox_landed_ns[SIM_SLOTS];            // when the present note landed
+    uint8_t other_heartbeats[SIM_SLOTS][BLOCK_BYTES]; // of the other LUN
+    uint8_t other_mailboxes[SIM_SLOTS][BLOCK_BYTES];
     // Journals: who may have left something in it.
     bool is_dirty[SIM_SLOTS];
     uint32_t dirty_node[SIM_SLOTS];
     uint64_t dirty_incarnation[SIM_SLOTS];
     bool is_bad; // the paths fail for the time being
     struct sim_life *claimer;
+    LIST_HEAD(disk_ios, disk_io) under_way;
 };
 
 void disk_init(struct sim *sim);
+void disk_deinit(struct sim *sim);
 // Lets the life's heartbeat machine go on until it sleeps or waits for an I/O.
 void disk_pump(struct sim_life *life);
 void disk_data_write(struct sim_life *life, struct sim_life *on_behalf_of);
@@ -143,9 +150,9 @@ struct sim_life {
     bool is_leaving, says_left;
     bool is_stepping;
     bool has_asked_mailbox;
-    bool proves_lun;
+    bool proves_lun, on_other_lun;
     uint64_t mailbox_asked_ns; // local
-    uint64_t settled_ns;       // global: when resuming became possible
+    uint64_t settled_ns;       // global: when it was told to look into its mailbox; 0: not yet
     uint32_t in_flight;        // writes that have not landed
     bool has_drained;          // the guard has said so
     bool guard_is_alive;
@@ -154,8 +161,9 @@ struct sim_life {
     struct world_event tick, beat, data, chore, exit, guard, found;
     bool stall_has_begun; // see membership_disk.c
     uint64_t stall_until_ns;
-    bool has_waited;  // for a slot, while all are left behind
-    bool is_founding; // FOUNDED follows the first durable beat
+    uint64_t slow_until_ns; // all its I/O takes its time
+    bool has_waited;        // for a slot, while all are left behind
+    bool is_founding;       // FOUNDED follows the first durable beat
     uint32_t found_count;
     struct membership_node found_dead[SIM_SLOTS];
     uint32_t replay_count;
@@ -166,7 +174,14 @@ struct sim_life {
     uint32_t recovered_count;
     uint32_t fence_count;
     struct membership_node fences[SIM_LIVES_MAX / 4];
-    bool was_expelled[SIM_SLOTS]; // by this one
+    bool was_expelled[SIM_SLOTS];          // by this one
+    uint64_t link_reported[SIM_NODES_MAX]; // to which life of the node it said its link is down
+    bool link_told[SIM_NODES_MAX];         // ... and has not said that it is up again
+    uint64_t fence_ordered_ns;             // global: the last FENCE, and against whom
+    uint64_t fence_ordered_incarnation;
+    uint32_t companion_count; // members when it was suspended
+    struct membership_node companions[SIM_NODES_MAX];
+    uint64_t ring_heard_ns; // global: the last RING
 };
 
 void life_start(struct sim_node *node);
@@ -189,13 +204,20 @@ struct sim_epoch {
     struct membership_node dead[SIM_LIVES_MAX / 4];
 };
 
-void check_view(struct sim_life *life, const struct membership_view *view);
+// True: nobody was told of it before.
+bool check_view(struct sim_life *life, const struct membership_view *view);
 void check_recovered(struct sim_life *life, const struct membership_node *node);
 void check_beat_lands(struct sim_life *life);
 void check_slot_taken(struct sim_life *life, uint32_t slot);
 void check_write_landed(struct sim_life *life, struct sim_life *on_behalf_of);
+void check_mailbox_emptied(struct sim_life *life);
+void check_tie_break(struct sim_life *writer, uint32_t victim_slot);
+void check_expelled(struct sim_life *life, const char *reason);
 void check_replay_begins(struct sim_life *life, const struct membership_node *node);
 void check_resume(struct sim_life *life);
+// Whether all nodes run, in a view of all, and nothing is left to be recovered.
+bool check_all_settled(const struct sim *sim);
+// ... or it has failed; in the same view too.
 void check_all_run(struct sim *sim);
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -213,7 +235,10 @@ struct sim {
     struct sim_life lives[SIM_LIVES_MAX];
     uint32_t epoch_count;
     struct sim_epoch *epochs;
-    bool is_healing; // no new faults
+    bool is_healing;  // no new faults
+    bool is_two_node; // corosync's two_node with wait_for_all (rule 26)
+    // LINK(a, b): the lock link of node a to node b is down, as a sees it, since then; 0: it is up.
+    uint64_t link_down_ns[SIM_NODES_MAX][SIM_NODES_MAX];
     bool is_failed;
     char failure[512];
     FILE *trace;
@@ -223,6 +248,10 @@ struct sim {
     bool survivor_waits, begins_with_survivor;
     struct sim_node *cut; // to be cut off
     uint32_t rip_in;      // so many deliveries from now the ring breaks; 0: it does not
+    bool rip_heals;       // ... and all come together
+    struct world_event tearing;
+    struct sim_node *torn;      // to be cut off, with `torn_with` first, then that one alone
+    struct sim_node *torn_with; // NULL: alone at once
 };
 
 struct sim_result {
@@ -232,6 +261,11 @@ struct sim_result {
 };
 
 void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim_result *result);
+// Aimed: `life` is the first to install a view; a joiner hears its own PROVED.
+void sim_view_installed(struct sim_life *life);
+void sim_proved_delivered(struct sim_node *node);
+// The node is alone in its ring from now on.
+void sim_isolate(struct sim_node *node);
 uint64_t sim_below(struct sim *sim, uint64_t bound);
 bool sim_one_in(struct sim *sim, uint64_t n);
 uint64_t sim_between(struct sim *sim, uint64_t low_ns, uint64_t high_ns);

@@ -60,6 +60,8 @@ static bool find(enum sabotage sabotage, uint64_t first, struct progress *progre
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
         return false;
+    for (char *line = strchr(progress->failure, '\n'); line != NULL; line = strchr(line, '\n'))
+        *line = ' ';
     if (!WIFSIGNALED(status))
         return progress->is_found;
     snprintf(progress->failure, sizeof(progress->failure), "a CHECK of the machine stopped it");

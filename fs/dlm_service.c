@@ -36,7 +36,8 @@ struct dlm_service {
     struct range_call *range_calls;
     uint64_t next_range_cookie;
     bool is_stepping;
-    bool is_paused; // until the timer fires
+    bool is_paused;   // until the timer fires
+    bool is_in_batch; // events wait for its end
     struct environment_timer timer;
 };
 
@@ -153,7 +154,7 @@ static bool has_work(const struct dlm_service *service)
 static void step(struct dlm_service *service)
 {
     struct environment *environment = service->config.environment;
-    if (service->is_stepping || service->is_paused)
+    if (service->is_stepping || service->is_paused || service->is_in_batch)
         return;
     service->is_stepping = true;
     while (!service->is_paused && has_work(service)) {
@@ -250,7 +251,29 @@ static void cancel(struct lock_service *locks, uint64_t cookie)
     step(service);
 }
 
-static const struct lock_service_operations operations = {request, convert, release, cancel};
+static void batch_begin(struct lock_service *locks)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    CHECK(!service->is_in_batch);
+    service->is_in_batch = true;
+}
+
+static void batch_end(struct lock_service *locks)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    CHECK(service->is_in_batch);
+    service->is_in_batch = false;
+    step(service);
+}
+
+static const struct lock_service_operations operations = {
+    .request = request,
+    .convert = convert,
+    .release = release,
+    .cancel = cancel,
+    .batch_begin = batch_begin,
+    .batch_end = batch_end,
+};
 
 // --- life ------------------------------------------------------------------------------------
 

@@ -434,10 +434,23 @@ void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
         cluster_lock_pump(lock);
 }
 
+static void batch_begin(struct lock_service *service)
+{
+    if (service->operations->batch_begin != NULL)
+        service->operations->batch_begin(service);
+}
+
+static void batch_end(struct lock_service *service)
+{
+    if (service->operations->batch_end != NULL)
+        service->operations->batch_end(service);
+}
+
 // The answer may come at once, and a lock that was denied has nothing to live for.
 void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
                            enum lock_mode mode, unsigned flags)
 {
+    batch_begin(table->service);
     for (size_t i = 0; i < count && table->failure == 0; i++) {
         struct cluster_lock *lock = cluster_lock_get(table, names[i]);
         bool is_quiet = lock->wanted == RIGHT_NONE && !lock->is_demoting && !has_holders(lock) &&
@@ -448,6 +461,7 @@ void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *nam
             lock->is_missed = true;
         cluster_lock_put(lock);
     }
+    batch_end(table->service);
 }
 
 uint64_t lock_table_changes(const struct lock_table *table)

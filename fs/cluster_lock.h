@@ -64,8 +64,8 @@ bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode);
 void *cluster_lock_object(const struct cluster_lock *lock);
 void cluster_lock_set_object(struct cluster_lock *lock, void *object);
 
-// Asks ahead for rights that will be needed soon; does not wait. With LOCK_TRY others keep what
-// they have; without, it comes when they have given it up.
+// Asks ahead for rights that will be needed soon, in one message a master; does not wait. With
+// LOCK_TRY others keep what they have; without, it comes when they have given it up.
 void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *names, size_t count,
                            enum lock_mode mode, unsigned flags);
 // Counts what may make a try succeed that failed before: an answer came, a lock that was in use

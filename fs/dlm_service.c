@@ -40,6 +40,7 @@ struct dlm_service {
     bool is_stepping;
     bool is_paused;  // the core is busy, until the timer fires
     bool is_waiting; // the timer is armed for what the core may say later
+    bool is_in_batch; // events wait for its end
     struct environment_timer timer;
 };
 
@@ -173,7 +174,7 @@ static void plan_rest(struct dlm_service *service)
 
 static void step(struct dlm_service *service)
 {
-    if (service->is_stepping || service->is_paused)
+    if (service->is_stepping || service->is_paused || service->is_in_batch)
         return;
     service->is_stepping = true;
     while (!service->is_paused && has_work(service)) {
@@ -221,7 +222,7 @@ static struct dlm_event *queue_add(struct dlm_service *service)
 static const void *queue_keep(struct dlm_service *service, const void *bytes, size_t length)
 {
     struct queue *queue = &service->incoming;
-    if (!service->is_paused)
+    if (!service->is_paused && !service->is_in_batch)
         return bytes;
     void *copy = malloc(length);
     CHECK(copy != NULL);
@@ -274,7 +275,29 @@ static void cancel(struct lock_service *locks, uint64_t cookie)
     step(service);
 }
 
-static const struct lock_service_operations operations = {request, convert, release, cancel};
+static void batch_begin(struct lock_service *locks)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    CHECK(!service->is_in_batch);
+    service->is_in_batch = true;
+}
+
+static void batch_end(struct lock_service *locks)
+{
+    struct dlm_service *service = (struct dlm_service *)locks;
+    CHECK(service->is_in_batch);
+    service->is_in_batch = false;
+    step(service);
+}
+
+static const struct lock_service_operations operations = {
+    .request = request,
+    .convert = convert,
+    .release = release,
+    .cancel = cancel,
+    .batch_begin = batch_begin,
+    .batch_end = batch_end,
+};
 
 // --- life ------------------------------------------------------------------------------------
 

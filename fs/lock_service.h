@@ -26,6 +26,10 @@ struct lock_service_operations {
     // Takes back a request or upward conversion in flight: answered by denied with -ECANCELED, or
     // by granted if the grant was faster.
     void (*cancel)(struct lock_service *service, uint64_t cookie);
+    // Between begin and end calls are only noted, so that those to one master go in one message.
+    // Not nested. May be NULL, both.
+    void (*batch_begin)(struct lock_service *service);
+    void (*batch_end)(struct lock_service *service);
 };
 
 // What the service calls; the lock table implements it (fs/cluster_lock.c).

@@ -82,7 +82,8 @@ static void cancel(struct lock_service *service, uint64_t cookie)
     masters.real->cancel(service, cookie);
 }
 
-static const struct lock_service_operations operations = {request, convert, release, cancel};
+static const struct lock_service_operations operations = {
+    .request = request, .convert = convert, .release = release, .cancel = cancel};
 
 static void silence(struct operation_world *w, unsigned silent_of_3)
 {

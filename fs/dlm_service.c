@@ -38,8 +38,8 @@ struct dlm_service {
     struct range_call *range_calls;
     uint64_t next_range_cookie;
     bool is_stepping;
-    bool is_paused;  // the core is busy, until the timer fires
-    bool is_waiting; // the timer is armed for what the core may say later
+    bool is_paused;   // the core is busy, until the timer fires
+    bool is_waiting;  // the timer is armed for what the core may say later
     bool is_in_batch; // events wait for its end
     struct environment_timer timer;
 };

@@ -219,6 +219,7 @@ static void check_mailbox(struct cluster *cluster)
     heartbeat_status_get(presence_heartbeat(cluster->presence), &status);
     cluster->mailbox_round_wanted = status.mailbox_rounds + 2;
     cluster->checks_mailbox = true;
+    cluster->mailbox_is_clean = false;
 }
 
 static void resume(struct cluster *cluster)

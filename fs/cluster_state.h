@@ -64,8 +64,12 @@ struct cluster {
     bool proves_lun; // joiner: LUN_PROVED is still owed
     bool has_view;
     bool runs;
-    bool checks_mailbox;
+    bool checks_mailbox;   // a resume waits for our mailbox and for a look at all slots
+    bool mailbox_is_clean; // ... no more for the mailbox
     uint64_t mailbox_round_wanted;
+    uint64_t mailbox_clean_ns;
+    bool looks_for_strangers; // a look is under way
+    uint64_t strangers_looked_ns;
     bool has_left;
     bool is_closing;
     int failure;
@@ -100,6 +104,9 @@ struct cluster_peer *cluster_peer_find(struct cluster *cluster, uint32_t node_id
                                        uint64_t incarnation);
 struct cluster_peer *cluster_peer_get(struct cluster *cluster, const struct membership_node *node);
 void cluster_peers_set_view(struct cluster *cluster, const struct membership_view *view);
+
+// cluster_strangers.c: looks at all slots if it is time, or if a resume waits for it
+void cluster_strangers_tick(struct cluster *cluster);
 
 // cluster_claim.c
 int cluster_claim_acquire(struct cluster *cluster);

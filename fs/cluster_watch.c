@@ -186,8 +186,8 @@ static void look_at_mailbox(struct cluster *cluster)
     heartbeat_status_get(presence_heartbeat(cluster->presence), &status);
     if (status.mailbox_rounds < cluster->mailbox_round_wanted)
         return;
-    cluster->checks_mailbox = false;
-    cluster_simple_event(cluster, MEMBERSHIP_EVENT_MAILBOX_CLEAN);
+    cluster->mailbox_is_clean = true;
+    cluster->mailbox_clean_ns = environment_boot_ns(cluster->config.environment);
 }
 
 void cluster_watch_heartbeats(struct cluster *cluster)
@@ -195,8 +195,9 @@ void cluster_watch_heartbeats(struct cluster *cluster)
     if (cluster->presence == NULL || cluster->failure != 0 || cluster->is_closing)
         return;
     fence_heartbeat_changed(cluster->fence);
-    if (cluster->checks_mailbox)
+    if (cluster->checks_mailbox && !cluster->mailbox_is_clean)
         look_at_mailbox(cluster);
+    cluster_strangers_tick(cluster);
     if (cluster->proves_lun)
         prove_lun(cluster);
     look_at_peers(cluster);

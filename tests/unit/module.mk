@@ -214,3 +214,8 @@ UNIT_TESTS += tests/unit/test_cluster_watch
 tests/unit/test_cluster_watch_SOURCES   := tests/unit/test_cluster_watch.c fs/cluster_watch.c
 tests/unit/test_cluster_watch_LIBRARIES := base
 tests/unit/test_cluster_watch_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_cluster_strangers
+tests/unit/test_cluster_strangers_SOURCES   := tests/unit/test_cluster_strangers.c fs/cluster_strangers.c
+tests/unit/test_cluster_strangers_LIBRARIES := base
+tests/unit/test_cluster_strangers_LDLIBS    := -lcmocka

@@ -100,6 +100,11 @@ void cluster_node_event(struct cluster *cluster, enum membership_event_type type
     (void)cluster, (void)type, (void)node;
 }
 
+void cluster_strangers_tick(struct cluster *cluster)
+{
+    (void)cluster;
+}
+
 void cluster_claim_keep(struct cluster *cluster)
 {
     (void)cluster;

@@ -244,10 +244,16 @@ static uint64_t failed_may_land_ns(const struct heartbeat_machine *machine)
     return machine->failed_ns == 0 ? 0 : machine->failed_ns + machine->config.lease.io_max_ns;
 }
 
-// A last word is allowed to who has ended but whose lease would still run: 'stopped', once.
+// A last word is allowed to who has ended but whose lease would still run: 'stopped', once. Who has
+// never beaten has nothing to end, and the slot may long be somebody else's:
+//
+//   81.3  n2 is given slot 1, and stands still before it hears of it
+//   89.4  n2 is dead: note in the mailbox of slot 1 ── 98.1 recovered, slot 1 FREE
+//   109.9 n2 wakes, looks into the mailbox, ends ── 'stopped' would show its life in slot 1 again
 static const struct heartbeat_io *next_last_word(struct heartbeat_machine *machine, uint64_t now_ns)
 {
-    bool is_wanted = machine->state == HEARTBEAT_STOPPED && machine->end != HEARTBEAT_END_SLOT;
+    bool is_wanted = machine->state == HEARTBEAT_STOPPED && machine->end != HEARTBEAT_END_SLOT &&
+                     machine->beat > 0;
     if (!is_wanted || !may_write(machine, now_ns))
         return NULL;
     if (now_ns < failed_may_land_ns(machine))

@@ -234,7 +234,7 @@ void sim_proved_delivered(struct sim_node *node)
     struct sim *sim = node->sim;
     struct sim_node *with = any_node(sim);
     if (sim->is_healing || sim->survivor != NULL || sim->torn != NULL || with == node ||
-        !sim_one_in(sim, 6))
+        !sim_one_in(sim, 5))
         return;
     sim->torn = node;
     sim->torn_with = with;

@@ -23,11 +23,11 @@ static bool counts(const struct sim_life *life)
 static bool may_share(enum dlm_mode a, enum dlm_mode b)
 {
     static const char *const beside[DLM_MODE_COUNT] = {
-        [DLM_NL] = "xxxxxx", [DLM_CR] = "xxxxx-", [DLM_CW] = "xxx---",
-        [DLM_PR] = "xx-x--", [DLM_PW] = "xx----", [DLM_EX] = "x-----",
+        [DLM_NL] = "yyyyyy", [DLM_CR] = "yyyyy-", [DLM_CW] = "yyy---",
+        [DLM_PR] = "yy-y--", [DLM_PW] = "yy----", [DLM_EX] = "y-----",
     };
 
-    return beside[a][b] == 'x';
+    return beside[a][b] == 'y';
 }
 
 static void check_lock_pair(struct world *world, uint32_t a, const struct sim_lock *granted,

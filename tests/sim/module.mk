@@ -17,7 +17,7 @@ tests/lock-bench_LIBRARIES := dlm base
 # `make sabotage` builds this in a folder of its own, with SABOTAGE=1.
 ifneq ($(SABOTAGE),)
 TEST_PROGRAMS += tests/sabotage-lock
-tests/sabotage-lock_SOURCES   := tests/sim/sabotage_lock.c $(LOCK_SIM_SOURCES)
+tests/sabotage-lock_SOURCES   := tests/sim/sabotage_lock.c tests/sim/sabotage_hunt.c $(LOCK_SIM_SOURCES)
 tests/sabotage-lock_LIBRARIES := dlm base
 endif
 
@@ -43,7 +43,7 @@ tests/membership-sim_LIBRARIES := dlm format base
 
 ifneq ($(SABOTAGE),)
 TEST_PROGRAMS += tests/sabotage-membership
-tests/sabotage-membership_SOURCES   := tests/sim/sabotage_membership.c $(MEMBERSHIP_SIM_SOURCES)
+tests/sabotage-membership_SOURCES   := tests/sim/sabotage_membership.c tests/sim/sabotage_hunt.c $(MEMBERSHIP_SIM_SOURCES)
 tests/sabotage-membership_LIBRARIES := dlm format base
 endif
 
@@ -66,7 +66,7 @@ tests/ring2-sim_LDLIBS    := -lz
 
 ifneq ($(SABOTAGE),)
 TEST_PROGRAMS += tests/sabotage-ring2
-tests/sabotage-ring2_SOURCES   := tests/sim/sabotage_ring2.c $(RING2_SIM_SOURCES)
+tests/sabotage-ring2_SOURCES   := tests/sim/sabotage_ring2.c tests/sim/sabotage_hunt.c $(RING2_SIM_SOURCES)
 tests/sabotage-ring2_LIBRARIES := $(RING2_SIM_LIBRARIES)
 tests/sabotage-ring2_LDLIBS    := -lz
 endif

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hunt of a sabotage program: breaks one rule after the other and counts the histories until
+// one of them fails. Each switch runs in a process of its own, for broken code may well run into a
+// CHECK: that counts as found, too. A switch that HUNT_HISTORIES_MAX histories do not find fails.
+//   PROGRAM [--first S] [SWITCH...]
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { HUNT_HISTORIES_MAX = 2000, HUNT_FAILURE_BYTES = 512 };
+
+struct hunt {
+    const char *subject;         // "sabotage of SUBJECT: ..." is the last line
+    const char *const *prefixes; // of the switches that are hunted here; the last one is NULL
+    unsigned seconds_max;        // for one switch; 0: no limit. A history that hangs finds nothing
+    // Runs one history; true if it failed, with its failure as text. `context` is for what is
+    // kept from history to history, NULL at first; the process ends without a word.
+    bool (*run)(uint64_t seed, void **context, char failure[HUNT_FAILURE_BYTES]);
+};
+
+// The exit status: 0 if every switch that was asked for was found, and there was one.
+int hunt_main(const struct hunt *hunt, int argc, char **argv);

@@ -66,10 +66,10 @@ int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number)
     return le32_get(disk.link_count) > 0 ? inode_load(inode, volume, number) : -ESTALE;
 }
 
-static int check_on_list(struct volume *volume, uint32_t slot, uint64_t number, uint64_t generation)
+int live_inode_next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uint64_t *number,
+                           uint64_t *generation)
 {
     struct orphan_list list;
-    uint64_t found = 0, found_generation = 0;
     LOCK_SET(set);
     lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
     int result = lock_set_acquire(&set, volume);
@@ -77,10 +77,17 @@ static int check_on_list(struct volume *volume, uint32_t slot, uint64_t number, 
         return result;
     result = orphan_list_load(&list, volume, slot);
     if (result == 0) {
-        result = orphan_list_next(&list, number - 1, &found, &found_generation);
+        result = orphan_list_next(&list, after, number, generation);
         orphan_list_unload(&list);
     }
     lock_set_release(&set);
+    return result;
+}
+
+static int check_on_list(struct volume *volume, uint32_t slot, uint64_t number, uint64_t generation)
+{
+    uint64_t found = 0, found_generation = 0;
+    int result = live_inode_next_orphan(volume, slot, number - 1, &found, &found_generation);
     if (result == 0 && (found != number || found_generation != generation))
         result = -ENOENT;
     return result == -ENOENT ? -ESTALE : result;

@@ -18,6 +18,10 @@ int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number)
 // LOCK_INODE is held EXCLUSIVE; takes the list's lock. Waits.
 int live_inode_load_orphan(struct inode *inode, struct volume *volume, uint64_t number,
                            uint64_t generation);
+// The entry behind `after` of a slot's orphan list, as orphan_list_next. Takes the list's lock.
+// Waits.
+int live_inode_next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uint64_t *number,
+                           uint64_t *generation);
 
 // Takes LOCK_INODE alone and loads, as live_inode_load. On error nothing is held.
 int live_inode_acquire(struct inode *inode, struct lock_set *set, struct volume *volume,

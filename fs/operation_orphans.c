@@ -9,28 +9,10 @@
 #include "fs/file_size.h"
 #include "fs/inode_free.h"
 #include "fs/inode_table.h"
+#include "fs/live_inode.h"
 #include "fs/operation_private.h"
-#include "fs/orphans.h"
 #include "fs/reaper.h"
 #include "fs/volume.h"
-
-static int next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uint64_t *number,
-                       uint64_t *generation)
-{
-    struct orphan_list list;
-    LOCK_SET(set);
-    lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
-    int result = lock_set_acquire(&set, volume);
-    if (result != 0)
-        return result;
-    result = orphan_list_load(&list, volume, slot);
-    if (result == 0) {
-        result = orphan_list_next(&list, after, number, generation);
-        orphan_list_unload(&list);
-    }
-    lock_set_release(&set);
-    return result;
-}
 
 static int process_loaded(struct inode *inode)
 {
@@ -68,7 +50,7 @@ int operation_process_orphans(struct volume *volume, uint32_t slot)
     int result = transaction_check_writable(volume);
     if (result != 0 || SABOTAGE(orphans_forgotten))
         return result;
-    while ((result = next_orphan(volume, slot, number, &number, &generation)) == 0) {
+    while ((result = live_inode_next_orphan(volume, slot, number, &number, &generation)) == 0) {
         // One that cannot be processed does not keep the others.
         int processed = process_one(volume, number, generation);
         if (first_error == 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/base/error.h"
 #include "fs/inode_table.h"
 #include "fs/operation_private.h"
 #include "fs/volume.h"
@@ -43,6 +44,21 @@ int operation_look_up_name(struct volume *volume, uint64_t number, const char *n
     result = directory_lookup(&directory, name, item);
     live_inode_release(&directory, &set);
     return result;
+}
+
+int operation_judge_dead_entry(struct inode *directory, const char *name,
+                               const struct directory_item *planned)
+{
+    struct directory_item now;
+    int result = directory_lookup(directory, name, &now);
+    if (result != 0)
+        return result == -ENOENT ? PLAN_CHANGED : result;
+    if (now.inode != planned->inode || now.generation != planned->generation)
+        return PLAN_CHANGED;
+    log_error(directory->volume->log, ERROR_CORRUPT_DIRECTORY,
+              "directory %llu: an entry names inode %llu, which is none",
+              (unsigned long long)directory->number, (unsigned long long)now.inode);
+    return -ERROR_CORRUPT_DIRECTORY;
 }
 
 void operation_touch_directory(const struct transaction *t, struct inode *directory)

@@ -34,6 +34,11 @@ int operation_load_directory(struct inode *directory, struct volume *volume, uin
 // What the name stands for, as of now; takes LOCK_INODE of the directory for it. 0; -ENOENT.
 int operation_look_up_name(struct volume *volume, uint64_t directory, const char *name,
                            struct directory_item *item);
+// Under the locks of both, `planned` was found to name an inode that is none. PLAN_CHANGED if the
+// name stands for something else by now; else the entry is damaged: -ERROR_CORRUPT_DIRECTORY,
+// logged.
+int operation_judge_dead_entry(struct inode *directory, const char *name,
+                               const struct directory_item *planned);
 // Times of a directory whose entries change.
 void operation_touch_directory(const struct transaction *t, struct inode *directory);
 

@@ -312,7 +312,9 @@ static int with_orphans(struct renaming *r)
 static int load_place(struct renaming *r, struct place *place)
 {
     int result = live_inode_load(&place->inode, r->volume, place->item.inode);
-    return result == -ESTALE ? PLAN_CHANGED : result;
+    if (result == -ESTALE)
+        return operation_judge_dead_entry(place->directory, place->name, &place->item);
+    return result;
 }
 
 static int with_inodes(struct renaming *r)

@@ -96,8 +96,10 @@ static int with_orphans(struct unlinking *u, const struct directory_item *planne
 static int with_child(struct unlinking *u, const struct directory_item *planned)
 {
     int result = live_inode_load(&u->child, u->volume, planned->inode);
+    if (result == -ESTALE)
+        return operation_judge_dead_entry(&u->parent, u->name, planned);
     if (result != 0)
-        return result == -ESTALE ? PLAN_CHANGED : result;
+        return result;
     result = with_orphans(u, planned);
     inode_unload(&u->child);
     return result;

@@ -195,6 +195,11 @@ tests/unit/test_operation_names_SOURCES   := tests/unit/test_operation_names.c $
 tests/unit/test_operation_names_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_names_LDLIBS    := -lcmocka -lz
 
+UNIT_TESTS += tests/unit/test_operation_damage
+tests/unit/test_operation_damage_SOURCES   := tests/unit/test_operation_damage.c $(OPERATION_WORLD)
+tests/unit/test_operation_damage_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_damage_LDLIBS    := -lcmocka -lz
+
 UNIT_TESTS += tests/unit/test_create_ahead
 tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c $(OPERATION_WORLD)
 tests/unit/test_create_ahead_LIBRARIES := $(OPERATION_LIBRARIES)

@@ -52,6 +52,11 @@ tests/unit/test_fuse_server_SOURCES   := tests/unit/test_fuse_server.c tests/uni
 tests/unit/test_fuse_server_LIBRARIES := frontend base
 tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
 
+UNIT_TESTS += tests/unit/test_membership_merge
+tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c
+tests/unit/test_membership_merge_LIBRARIES := dlm format base
+tests/unit/test_membership_merge_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_device_timeouts
 tests/unit/test_device_timeouts_SOURCES   := tests/unit/test_device_timeouts.c
 tests/unit/test_device_timeouts_LIBRARIES := base

@@ -11,6 +11,7 @@
 #include "fs/base/error.h"
 
 #define MILLISECOND_NS ((uint64_t)1000000)
+#define STEP_NS_MAX    (250 * MILLISECOND_NS) // of a watch
 
 enum {
     QUICK_WRITE_MS = 25, // from reading idle to having written
@@ -245,6 +246,11 @@ static void tell_progress(const struct claim_config *config, const char *what)
         config->clock.progress(config->clock.context, what);
 }
 
+static bool is_cancelled(const struct claim_config *config)
+{
+    return config->clock.is_cancelled != NULL && config->clock.is_cancelled(config->clock.context);
+}
+
 static bool is_cleanly_left(const struct look *look)
 {
     return look->claim_is_valid && look->purpose == CLAIM_IDLE && look->slots_are_free;
@@ -279,8 +285,10 @@ static int watch_for_life(struct watch *watch)
             if (at_ns + beat_ns < until_ns)
                 until_ns = at_ns + beat_ns;
         }
+        if (is_cancelled(config))
+            return -ECANCELED;
         tell_progress(config, "looking whether anybody uses the volume");
-        uint64_t step_ns = beat_ns / 4;
+        uint64_t step_ns = beat_ns / 4 < STEP_NS_MAX ? beat_ns / 4 : STEP_NS_MAX;
         wait_ns(config,
                 until_ns > at_ns && until_ns - at_ns < step_ns ? until_ns - at_ns : step_ns);
     }
@@ -349,7 +357,7 @@ static int try_patiently(struct claim *claim, struct watch *watch)
         result = write_ours(claim, watch);
     if (result == 0)
         result = watch_for_life(watch);
-    if (result == -ERROR_CLAIM_HELD)
+    if (result == -ERROR_CLAIM_HELD || result == -ECANCELED)
         back_off(claim, watch);
     return result;
 }

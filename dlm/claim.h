@@ -31,6 +31,8 @@ struct claim_clock {
     void (*wait_ns)(void *context, uint64_t ns);
     // Called now and then during long waits (a progress line); may be NULL.
     void (*progress)(void *context, const char *what);
+    // Asked at least four times a second of a long wait: true gives the try up; may be NULL.
+    bool (*is_cancelled)(void *context);
     void *context;
 };
 
@@ -75,13 +77,14 @@ struct claim_users {
     struct claim_user users[CLAIM_USERS_MAX];
 };
 
-// Takes the claim: 0; -ERROR_CLAIM_HELD with `users` filled; -ERROR_CLUSTER_NAME: the same, and for
-// CLAIM_CLUSTER all of them are of other clusters; or what the device answered. May take
-// 2 beats + io_max, twice. `beat_ms` of others is read from their blocks, at most 60 s.
+// Takes the claim: 0; -ECANCELED, nothing of ours left behind; -ERROR_CLAIM_HELD with `users`
+// filled; -ERROR_CLUSTER_NAME: the same, and for CLAIM_CLUSTER all of them are of other clusters;
+// or what the device answered. May take 2 beats + io_max, twice. `beat_ms` of others is read from
+// their blocks, at most 60 s.
 int claim_acquire(struct claim *claim, const struct claim_config *config,
                   struct claim_users *users);
 // The same for what stands on a device before mkfs writes to it: 0 when nothing moves, without
-// taking anything. Reads only.
+// taking anything; -ECANCELED. Reads only.
 int claim_watch_live(const struct claim_config *config, struct claim_users *users);
 // True if the claim is idle and no slot is in use: nothing to wait for, nothing to replay. 0 or 1,
 // or a negative error. Reads only.

@@ -139,13 +139,14 @@ void fence_heartbeat_changed(struct fence *fence)
         fenced(fence, attempt, FENCE_METHOD_LEASE);
 }
 
-void fence_status_to_text(struct fence *fence, struct text *text)
+void fence_progress_to_text(const struct fence *fence, uint32_t slot, uint64_t incarnation,
+                            struct text *text)
 {
-    struct fence_attempt *attempt;
+    const struct fence_attempt *attempt;
     TAILQ_FOREACH (attempt, &fence->attempts, link) {
-        text_add(text, "fencing %s", attempt->victim.name);
+        if (attempt->victim.slot != slot || attempt->victim.incarnation != incarnation)
+            continue;
         fence_command_to_text(attempt, text);
         fence_lease_to_text(attempt, text);
-        text_add(text, "\n");
     }
 }

@@ -119,5 +119,6 @@ bool fence_confirm(struct fence *fence, uint32_t node_id);
 void fence_guard_answered(struct fence *fence, const struct guard_message *message);
 // From the heartbeat's `changed`.
 void fence_heartbeat_changed(struct fence *fence);
-// "fencing n2 by lease, 4 s left"; nothing if nothing is under way.
-void fence_status_to_text(struct fence *fence, struct text *text);
+// How far the fence of this life is: " by lease, 4 s left"; nothing if none is under way here.
+void fence_progress_to_text(const struct fence *fence, uint32_t slot, uint64_t incarnation,
+                            struct text *text);

@@ -296,10 +296,16 @@ bool membership_is_settled(const struct membership *membership);
 typedef const char *membership_name(void *context, uint32_t node_id);
 
 // Why the cluster waits, one line each: "waiting for quorum", "waiting for n3 to answer",
-// "replaying journal 3 (n2)". How far a fence is stands in fence_status_to_text. Empty: it does
-// not wait.
-void membership_status_to_text(const struct membership *membership, membership_name *name,
-                               void *context, struct text *text);
+// "fencing n2 (slot 1)", "replaying journal 3 (n2)". Empty: it does not wait. NULL for functions
+// that are not there.
+struct membership_words {
+    membership_name *name;
+    // Goes on in the line of a node that is being fenced: " by lease, 4 s left".
+    void (*fencing)(void *context, const struct membership_node *victim, struct text *text);
+    void *context;
+};
+void membership_status_to_text(const struct membership *membership,
+                               const struct membership_words *words, struct text *text);
 void membership_view_to_text(const struct membership_view *view, struct text *text);
 void membership_event_to_text(const struct membership_event *event, struct text *text);
 void membership_effect_to_text(const struct membership_effect *effect, struct text *text);

@@ -6,6 +6,7 @@
 //   membership_prepared.c  what was prepared in rings that broke
 //   membership_facts.c   ordered facts on delivery; wishes of this node until they are fulfilled
 //   membership_state.c   the replicated state and what follows from it
+//   membership_merge.c   what the members of a broken ring know differently comes together
 //   membership_message.c bytes      membership_text.c  for people
 #pragma once
 

@@ -149,7 +149,7 @@ static void walk_state(struct walk *walk, struct membership_state *state)
     for (uint32_t i = 0; i < state->joiner_count; i++) {
         walk_member(walk, &state->joiners[i].member);
         walk_bool(walk, &state->joiners[i].is_assigned);
-        walk_bool(walk, &state->joiners[i].is_offered);
+        walk_u64(walk, &state->joiners[i].offered);
         walk_bool(walk, &state->joiners[i].is_proved);
         walk_bool(walk, &state->joiners[i].is_seen);
     }

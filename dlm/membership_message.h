@@ -44,7 +44,8 @@ struct membership_round_id {
 struct membership_joiner {
     struct membership_member member;
     bool is_assigned; // all members know that the slot is its own: it may beat there
-    bool is_offered;  // ... or may know: a state that says so was prepared
+    uint64_t offered; // ... or may know: the generation of the state that was last prepared and
+                      // says so; 0: none was
     bool is_proved;   // it sees the members' heartbeats
     bool is_seen;     // they see its own
 };

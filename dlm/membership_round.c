@@ -362,7 +362,7 @@ static void note_offers(struct membership *self)
         struct membership_joiner *joiner =
             membership_state_joiner(self->state, member->node_id, member->incarnation);
         if (joiner != NULL)
-            joiner->is_offered = true;
+            joiner->offered = self->prepared->generation;
     }
 }
 

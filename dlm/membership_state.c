@@ -178,7 +178,7 @@ static void dead_remove(struct membership_state *state, struct membership_dead *
     memmove(dead, dead + 1, (state->view.dead_count - index) * sizeof(*dead));
 }
 
-static void note_recovered(struct membership_state *state, struct membership_dead *dead)
+void membership_state_note_recovered(struct membership_state *state, struct membership_dead *dead)
 {
     CHECK(state->recovered_count < MEMBERSHIP_DEAD_MAX);
     state->recovered[state->recovered_count++] = membership_dead_node(dead);
@@ -195,81 +195,11 @@ bool membership_state_recovered(struct membership_state *state, struct membershi
         membership_state_member(state, dead->recoverer_node_id, dead->recoverer_incarnation);
     if (recoverer == NULL || !membership_process_equal(membership_member_process(recoverer), from))
         return false;
-    note_recovered(state, dead);
+    membership_state_note_recovered(state, dead);
     return true;
 }
 
 // --- rounds ----------------------------------------------------------------------------------
-
-static void merge_recovered(struct membership_state *state, const struct membership_state *other)
-{
-    for (uint32_t i = 0; i < other->recovered_count; i++) {
-        const struct membership_node *node = &other->recovered[i];
-        struct membership_dead *dead =
-            membership_state_dead(state, node->node_id, node->incarnation);
-        if (dead != NULL)
-            note_recovered(state, dead);
-    }
-}
-
-static void merge_dead(struct membership_state *state, const struct membership_state *other)
-{
-    for (uint32_t i = 0; i < other->view.dead_count; i++) {
-        const struct membership_dead *theirs = &other->view.dead[i];
-        if (other->generation == state->generation && theirs->pid == 0)
-            membership_state_stranger(state, membership_dead_node(theirs));
-        struct membership_dead *dead =
-            membership_state_dead(state, theirs->node_id, theirs->incarnation);
-        if (dead == NULL || dead->phase >= theirs->phase)
-            continue;
-        dead->phase = theirs->phase;
-        dead->recoverer_node_id = theirs->recoverer_node_id;
-        dead->recoverer_incarnation = theirs->recoverer_incarnation;
-    }
-}
-
-// One that cannot be taken over because another one has its slot asks again.
-static void merge_joiners(struct membership_state *state, const struct membership_state *other)
-{
-    for (uint32_t i = 0; i < other->joiner_count; i++) {
-        const struct membership_joiner *theirs = &other->joiners[i];
-        struct membership_joiner *joiner =
-            membership_state_joiner(state, theirs->member.node_id, theirs->member.incarnation);
-        if (joiner != NULL) {
-            joiner->is_offered |= theirs->is_offered;
-            joiner->is_proved |= theirs->is_proved;
-            joiner->is_seen |= theirs->is_seen;
-        } else if (!membership_state_has_node(state, theirs->member.node_id) &&
-                   !slot_is_used(state, theirs->member.slot) &&
-                   state->joiner_count < MEMBERSHIP_NODES_MAX) {
-            state->joiners[state->joiner_count++] = *theirs;
-        }
-    }
-}
-
-static void merge_members(struct membership_state *state, const struct membership_state *other)
-{
-    for (uint32_t i = 0; i < other->view.member_count; i++) {
-        const struct membership_member *theirs = &other->view.members[i];
-        struct membership_member *member =
-            membership_state_member(state, theirs->node_id, theirs->incarnation);
-        if (member != NULL && theirs->is_leaving)
-            member->is_leaving = true;
-    }
-}
-
-void membership_state_merge(struct membership_state *state, const struct membership_state *other)
-{
-    merge_recovered(state, other);
-    merge_dead(state, other);
-    merge_members(state, other);
-    if (other->generation != state->generation)
-        return; // what it knows of joiners is old
-    merge_joiners(state, other);
-    state->view.features |= other->view.features;
-    if (other->view.version > state->view.version)
-        state->view.version = other->view.version;
-}
 
 static bool is_present(const struct membership_member *member,
                        const struct membership_presence *present, uint32_t present_count)
@@ -319,7 +249,7 @@ static void next_joiners(struct membership_state *next, const struct membership_
     for (uint32_t i = 0; i < base->joiner_count; i++) {
         struct membership_joiner joiner = base->joiners[i];
         bool has_come = is_present(&joiner.member, present, present_count);
-        bool is_offered = joiner.is_offered && !SABOTAGE(membership_joiner_forgotten);
+        bool is_offered = joiner.offered != 0 && !SABOTAGE(membership_joiner_forgotten);
         if (!has_come && (joiner.is_assigned || is_offered))
             add_dead(next, &joiner.member); // it may beat in its slot
         if (!has_come)

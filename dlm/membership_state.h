@@ -58,6 +58,9 @@ bool membership_state_fenced(struct membership_state *state, struct membership_n
 bool membership_state_recovered(struct membership_state *state, struct membership_node node,
                                 struct membership_process from);
 
+// The dead one is recovered: it moves to the list of those.
+void membership_state_note_recovered(struct membership_state *state, struct membership_dead *dead);
+
 bool membership_state_stranger(struct membership_state *state, struct membership_node node);
 
 // --- rounds ------------------------------------------------------------------------------------

@@ -3,16 +3,16 @@
 
 #include "dlm/membership_machine.h"
 
-static void add_name(struct text *text, membership_name *name, void *context, uint32_t node_id)
+static void add_name(struct text *text, const struct membership_words *words, uint32_t node_id)
 {
-    const char *given = name != NULL ? name(context, node_id) : NULL;
+    const char *given = words->name != NULL ? words->name(words->context, node_id) : NULL;
     if (given != NULL)
         text_add(text, "%s", given);
     else
         text_add(text, "node %u", node_id);
 }
 
-static void add_silent(const struct membership *self, membership_name *name, void *context,
+static void add_silent(const struct membership *self, const struct membership_words *words,
                        struct text *text)
 {
     bool waits_for_ack = self->round.phase == ROUND_ACKING;
@@ -22,35 +22,45 @@ static void add_silent(const struct membership *self, membership_name *name, voi
         if (!process->is_expected || (waits_for_ack ? process->has_acked : process->has_synced))
             continue;
         text_add(text, "%s", separator);
-        add_name(text, name, context, process->id.node_id);
+        add_name(text, words, process->id.node_id);
         separator = ", ";
     }
     text_add(text, " to answer\n");
 }
 
-static void add_dead(const struct membership *self, membership_name *name, void *context,
+static void add_fencing(const struct membership_dead *dead, const struct membership_words *words,
+                        struct text *text)
+{
+    struct membership_node victim = membership_dead_node(dead);
+    text_add(text, "fencing ");
+    add_name(text, words, dead->node_id);
+    text_add(text, " (slot %u)", dead->slot);
+    if (words->fencing != NULL)
+        words->fencing(words->context, &victim, text);
+    text_add(text, "\n");
+}
+
+static void add_dead(const struct membership *self, const struct membership_words *words,
                      struct text *text)
 {
     for (uint32_t i = 0; i < self->state->view.dead_count; i++) {
         const struct membership_dead *dead = &self->state->view.dead[i];
         if (dead->phase == MEMBERSHIP_DEAD) {
-            text_add(text, "fencing ");
-            add_name(text, name, context, dead->node_id);
-            text_add(text, " (slot %u)\n", dead->slot);
+            add_fencing(dead, words, text);
             continue;
         }
         text_add(text, "replaying journal %u (", dead->slot);
-        add_name(text, name, context, dead->node_id);
+        add_name(text, words, dead->node_id);
         text_add(text, ")");
         if (dead->recoverer_node_id != 0) {
             text_add(text, " on ");
-            add_name(text, name, context, dead->recoverer_node_id);
+            add_name(text, words, dead->recoverer_node_id);
         }
         text_add(text, "\n");
     }
 }
 
-void membership_status_to_text(const struct membership *self, membership_name *name, void *context,
+void membership_status_to_text(const struct membership *self, const struct membership_words *words,
                                struct text *text)
 {
     if (self->standing == MEMBERSHIP_ENDED)
@@ -64,13 +74,13 @@ void membership_status_to_text(const struct membership *self, membership_name *n
         return;
     }
     if (self->round.phase == ROUND_SYNCING || self->round.phase == ROUND_ACKING)
-        add_silent(self, name, context, text);
+        add_silent(self, words, text);
     else if (self->round.phase == ROUND_NONE)
         text_add(text, "agreeing on who is in the cluster\n");
     if (self->is_founding)
         text_add(text, "taking the volume\n");
     if (self->has_state)
-        add_dead(self, name, context, text);
+        add_dead(self, words, text);
     if (self->mailbox_asked)
         text_add(text, "reading the mailbox before going on\n");
 }

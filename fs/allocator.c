@@ -74,6 +74,11 @@ void allocator_allow_margin(struct allocator_reservation *space)
     space->uses_margin = true;
 }
 
+void allocator_allow_interrupt(struct allocator_reservation *space)
+{
+    space->is_interruptible = true;
+}
+
 static bool want_group(struct allocator_reservation *space, uint32_t number, uint32_t count_max)
 {
     uint32_t at = 0;

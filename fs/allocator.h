@@ -75,6 +75,7 @@ struct allocator_reservation {
     bool needs_retry;
     bool needs_commit;            // the next reserve waits for a commit first
     bool uses_margin;             // the last blocks of a group, too
+    bool is_interruptible;        // lock_table_interrupt may end the waits for locks
     struct allocator_busy *freed; // by the open handle
     uint64_t inode_taken;         // by the open handle; 0: none
     bool looks_further;           // for a number whose locks are here: in other groups, too
@@ -98,6 +99,9 @@ bool allocator_want_free(struct allocator_reservation *space, uint64_t block);
 // The operation ends with more free space than before (unlink, truncate, the orphan list): it may
 // use the few blocks that are kept for such in each group, so that deletes work on a full volume.
 void allocator_allow_margin(struct allocator_reservation *space);
+// The operation has changed nothing yet, or ends well here: lock_table_interrupt may end a wait of
+// allocator_reserve for a lock, with its error (rule 34).
+void allocator_allow_interrupt(struct allocator_reservation *space);
 
 // Takes the locks of groups that can serve all wants, LOCK_AG in ascending order; of lower rank may
 // be held anything, no handle may be open. 0, -ENOSPC, -ERROR_BLOCK_*, -ERROR_CORRUPT_*, the

@@ -71,6 +71,11 @@ static void add_held(struct allocator_reservation *space, struct allocator_group
     group->is_balanced = false;
 }
 
+static unsigned wait_flags(const struct allocator_reservation *space)
+{
+    return space->is_interruptible ? LOCK_INTERRUPTIBLE : 0;
+}
+
 // Takes a group's lock and loads it. -EAGAIN if the lock cannot be had at once and must not (or
 // shall not) be waited for. The group must be known to be initialised.
 static int hold(struct allocator_reservation *space, uint32_t number, bool may_wait)
@@ -80,7 +85,7 @@ static int hold(struct allocator_reservation *space, uint32_t number, bool may_w
     uint32_t held = space->group_count;
     bool is_in_order = held == 0 || space->groups[held - 1]->number < number;
     struct cluster_lock *lock = cluster_lock_get(space->volume->locks, lock_name_ag(number));
-    unsigned flags = may_wait && is_in_order ? 0 : LOCK_TRY;
+    unsigned flags = may_wait && is_in_order ? wait_flags(space) : LOCK_TRY;
     int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, flags);
     if (result == 0) {
         struct allocator_group *group;
@@ -164,7 +169,7 @@ static int check_wanted_known(struct allocator_reservation *space)
         uint32_t number = space->wanted_groups[i];
         if (allocator_is_known(volume->allocator, number))
             continue;
-        int result = allocator_map_learn(volume, number);
+        int result = allocator_map_learn(volume, number, wait_flags(space));
         if (result != 0)
             return result;
         if (allocator_is_known(volume->allocator, number))
@@ -316,7 +321,8 @@ enum step {
 static int take_step(struct allocator_reservation *space, enum step step)
 {
     if (step == STEP_NEW_OWN || step == STEP_NEW_OTHER) {
-        int result = allocator_map_add_group(space->volume, step == STEP_NEW_OWN);
+        bool own = step == STEP_NEW_OWN;
+        int result = allocator_map_add_group(space->volume, own, wait_flags(space));
         return result == -ENOENT ? -ENOSPC : result;
     }
     if (step == STEP_COMMIT) {

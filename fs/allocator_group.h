@@ -114,11 +114,12 @@ int allocator_busy_wait(struct allocator *allocator);
 // Groups that this node prefers.
 bool allocator_is_own(const struct volume *volume, uint32_t number);
 bool allocator_is_known(const struct allocator *allocator, uint32_t number);
-// Takes note of what the map says of a group. No group is held. Waits.
-int allocator_map_learn(struct volume *volume, uint32_t number);
+// Takes note of what the map says of a group. No group is held. `flags`: of the waits for locks,
+// LOCK_INTERRUPTIBLE or 0. Waits.
+int allocator_map_learn(struct volume *volume, uint32_t number, unsigned flags);
 // Finds a group (own ones or others) that this node does not know as initialised, and makes it one.
 // -ENOENT if there is none. No group is held. Waits.
-int allocator_map_add_group(struct volume *volume, bool own);
+int allocator_map_add_group(struct volume *volume, bool own, unsigned flags);
 
 // --- telling (allocator_settle.c) --------------------------------------------------------------
 

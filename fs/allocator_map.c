@@ -61,9 +61,10 @@ static bool has_header(struct volume *volume, uint32_t number)
 }
 
 // Takes note of one group's bit; the map's lock is held.
-static int learn(struct volume *volume, uint32_t number)
+static int learn(struct volume *volume, uint32_t number, unsigned flags)
 {
     struct cache_block *block;
+    (void)flags; // it waits for no lock
     if (SABOTAGE(allocator_trust_header) && !has_header(volume, number))
         return 0;
     int result = read_map(volume, number, &block);
@@ -116,10 +117,10 @@ static int initialise_locked(struct volume *volume, uint32_t number)
     return 0;
 }
 
-static int initialise(struct volume *volume, uint32_t number)
+static int initialise(struct volume *volume, uint32_t number, unsigned flags)
 {
     struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag(number));
-    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0);
+    int result = cluster_lock_acquire(lock, LOCK_EXCLUSIVE, flags);
     if (result == 0) {
         result = initialise_locked(volume, number);
         cluster_lock_release(lock, LOCK_EXCLUSIVE);
@@ -128,33 +129,33 @@ static int initialise(struct volume *volume, uint32_t number)
     return result;
 }
 
-static int with_map(struct volume *volume, uint32_t number, enum lock_mode mode,
-                    int (*run)(struct volume *volume, uint32_t number))
+static int with_map(struct volume *volume, uint32_t number, enum lock_mode mode, unsigned flags,
+                    int (*run)(struct volume *volume, uint32_t number, unsigned flags))
 {
     struct cluster_lock *lock = cluster_lock_get(volume->locks, lock_name_ag_map());
-    int result = cluster_lock_acquire(lock, mode, 0);
+    int result = cluster_lock_acquire(lock, mode, flags);
     if (result == 0) {
-        result = run(volume, number);
+        result = run(volume, number, flags);
         cluster_lock_release(lock, mode);
     }
     cluster_lock_put(lock);
     return result;
 }
 
-static int learn_or_initialise(struct volume *volume, uint32_t number)
+static int learn_or_initialise(struct volume *volume, uint32_t number, unsigned flags)
 {
-    int result = learn(volume, number);
+    int result = learn(volume, number, flags);
     if (result != 0 || allocator_is_known(volume->allocator, number))
         return result;
-    return initialise(volume, number);
+    return initialise(volume, number, flags);
 }
 
-int allocator_map_learn(struct volume *volume, uint32_t number)
+int allocator_map_learn(struct volume *volume, uint32_t number, unsigned flags)
 {
-    return with_map(volume, number, LOCK_SHARED, learn);
+    return with_map(volume, number, LOCK_SHARED, flags, learn);
 }
 
-int allocator_map_add_group(struct volume *volume, bool own)
+int allocator_map_add_group(struct volume *volume, bool own, unsigned flags)
 {
     uint32_t count = volume->geometry.ag_count;
     uint32_t start = volume->allocator->own_current;
@@ -163,9 +164,9 @@ int allocator_map_add_group(struct volume *volume, bool own)
         if (allocator_is_known(volume->allocator, number) ||
             allocator_is_own(volume, number) != own)
             continue;
-        int result = allocator_map_learn(volume, number);
+        int result = allocator_map_learn(volume, number, flags);
         if (result == 0 && !allocator_is_known(volume->allocator, number))
-            result = with_map(volume, number, LOCK_EXCLUSIVE, learn_or_initialise);
+            result = with_map(volume, number, LOCK_EXCLUSIVE, flags, learn_or_initialise);
         return result;
     }
     return -ENOENT;

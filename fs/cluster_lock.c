@@ -16,6 +16,7 @@
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/cluster_lock_private.h"
+#include "fs/interruptible.h"
 #include "fs/lock_types.h"
 
 // Idle rights kept before the oldest are given back.
@@ -418,7 +419,7 @@ bool lock_table_interrupt(struct lock_table *table, const struct coroutine *coro
         if (waiter->coroutine == coroutine)
             return cluster_lock_interrupt(waiter->lock, coroutine, error);
     }
-    return false;
+    return interruptible_end(table->volume, coroutine, error);
 }
 
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
@@ -482,18 +483,29 @@ static void change_timer_fire(struct environment_timer *timer)
     wait_queue_wake_all(self->table->volume->scheduler, &self->table->changed);
 }
 
-int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns)
+static int wait_for_change(struct lock_table *table, unsigned flags)
+{
+    if ((flags & LOCK_INTERRUPTIBLE) != 0)
+        return interruptible_wait(table->volume, &table->changed);
+    wait_queue_wait(table->volume->scheduler, &table->changed);
+    return 0;
+}
+
+int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns, unsigned flags)
 {
     struct environment *environment = table->volume->environment;
+    int result = 0;
     struct change_timer limit = {.timer.fire = change_timer_fire, .table = table};
     if (ns > 0)
         environment_timer_arm(environment, &limit.timer, environment_boot_ns(environment) + ns);
-    while (table->change_count == seen && table->failure == 0 && !limit.is_over)
-        wait_queue_wait(table->volume->scheduler, &table->changed);
+    while (table->change_count == seen && table->failure == 0 && !limit.is_over && result == 0)
+        result = wait_for_change(table, flags);
     if (ns > 0)
         environment_timer_disarm(environment, &limit.timer);
     if (table->failure != 0)
         return table->failure;
+    if (result != 0)
+        return result;
     return table->change_count == seen ? -ETIMEDOUT : 0;
 }
 
@@ -567,7 +579,7 @@ static int take_back_requests(struct lock_table *table)
 {
     uint64_t seen = table->change_count;
     while (table->failure == 0 && is_asking(table)) {
-        lock_table_wait_change(table, seen, 0);
+        lock_table_wait_change(table, seen, 0, 0);
         seen = table->change_count;
     }
     return table->failure;

@@ -29,9 +29,10 @@ struct volume;
 enum lock_mode { LOCK_SHARED, LOCK_EXCLUSIVE };
 
 enum {
-    LOCK_TRY = 1u << 0,           // -EAGAIN instead of waiting for another node or coroutine
-    LOCK_INTERRUPTIBLE = 1u << 1, // lock_table_interrupt may end the wait: the caller has changed
-                                  // nothing yet and passes the error on
+    LOCK_TRY = 1u << 0, // -EAGAIN instead of waiting for another node or coroutine
+    LOCK_INTERRUPTIBLE =
+        1u << 1, // lock_table_interrupt may end the wait: the caller has changed
+                 // nothing yet, or nothing but whole steps, and passes the error on
 };
 
 // The table asks `service` for rights; it becomes the service's client.
@@ -72,8 +73,8 @@ void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *nam
 // here is not any more, or was given up.
 uint64_t lock_table_changes(const struct lock_table *table);
 // Waits until the count is not `seen`, or for `ns` (0: for ever): 0, -ETIMEDOUT, or the volume's
-// failure.
-int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns);
+// failure; the error of lock_table_interrupt (LOCK_INTERRUPTIBLE, the only flag).
+int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns, unsigned flags);
 
 // Gives up every cached right, dirty ones in order, and takes back what was asked for ahead: at
 // unmount. Waits; for a master that died until it is recovered.

@@ -67,6 +67,13 @@ static void add_dead(struct cluster *cluster, struct cluster_status *status,
     }
 }
 
+static void add_fencing(void *context, const struct membership_node *victim, struct text *text)
+{
+    const struct cluster *cluster = context;
+    if (cluster->presence != NULL)
+        fence_progress_to_text(cluster->fence, victim->slot, victim->incarnation, text);
+}
+
 void cluster_status_get(struct cluster *cluster, struct cluster_status *status)
 {
     *status = (struct cluster_status){.is_running = false};
@@ -80,9 +87,8 @@ void cluster_status_get(struct cluster *cluster, struct cluster_status *status)
     add_dead(cluster, status, view);
     struct text why;
     text_init(&why, status->why, sizeof(status->why));
-    membership_status_to_text(cluster->membership, name_of, cluster, &why);
-    if (cluster->presence != NULL)
-        fence_status_to_text(cluster->fence, &why);
+    const struct membership_words words = {name_of, add_fencing, cluster};
+    membership_status_to_text(cluster->membership, &words, &why);
 }
 
 // --- an administrator's word -------------------------------------------------------------------

@@ -53,6 +53,7 @@ int file_blocks_allocate(struct inode *inode, uint64_t file_block, uint64_t bloc
     struct transaction t;
     transaction_init(&t, inode->volume, allocation.goal != 0 ? allocation.goal : inode->number);
     allocator_want_data(&t.space, 1, allocation.block_count);
+    allocator_allow_interrupt(&t.space);
     transaction_add_cost(&t, extent_map_insert_cost(inode));
     transaction_add_space_changes(&t, 1);
     result = transaction_run(&t, change_allocation, &allocation);

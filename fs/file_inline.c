@@ -76,6 +76,7 @@ static int set_content(struct inline_change *change)
 {
     struct transaction t;
     transaction_init(&t, change->inode->volume, change->inode->number);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 1);
     transaction_add_cost(&t, inode_inline_cost(change->inode, FILE_INLINE_BYTES_MAX));
     return transaction_run(&t, change_content, change);

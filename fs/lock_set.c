@@ -61,9 +61,9 @@ static void release_from(struct lock_set *set, size_t first)
 int lock_set_acquire(struct lock_set *set, struct volume *volume)
 {
     size_t held = held_prefix(set);
+    bool is_first_step = held == 0 && set->count > 0 && set->entries[0].name.type == LOCK_INODE;
     for (size_t i = held; i < set->count; i++) {
         struct cluster_lock *lock = cluster_lock_get(volume->locks, set->entries[i].name);
-        bool is_first_step = held == 0 && set->entries[i].name.type == LOCK_INODE;
         int result = cluster_lock_acquire(lock, set->entries[i].mode,
                                           is_first_step ? LOCK_INTERRUPTIBLE : 0);
         if (result != 0) {

@@ -29,9 +29,9 @@ struct lock_set {
 
 // The same name twice is one entry with the stronger mode.
 void lock_set_add(struct lock_set *set, struct lock_name name, enum lock_mode mode);
-// All or nothing: 0, or the failing acquire's error with nothing of this call held. A wait for a
-// LOCK_INODE in a first acquire is interruptible: an operation begins with it. The locks of higher
-// rank, and what is taken in the middle of a longer change, are waited out.
+// All or nothing: 0, or the failing acquire's error with nothing of this call held. The waits of a
+// first acquire are interruptible if it begins with a LOCK_INODE: an operation begins so. What is
+// taken in the middle of a longer change is waited out.
 int lock_set_acquire(struct lock_set *set, struct volume *volume);
 void lock_set_release(struct lock_set *set);
 struct cluster_lock *lock_set_find(const struct lock_set *set, struct lock_name name);

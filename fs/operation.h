@@ -127,8 +127,9 @@ int operation_statfs(struct volume *volume, struct statvfs *out);
 // back, and their space may be what was missing. True when there were some and it is free now: try
 // again.
 bool operation_reclaim(struct volume *volume);
-// Ends an operation that `coroutine` is in with -EINTR, if it waits for its first locks and has
-// changed nothing yet: true if so. May be tried again.
+// Ends an operation that `coroutine` is in with -EINTR, if it waits for other nodes (its locks, a
+// number, free space) and has changed nothing yet, or like write whole pieces: true if so. May be
+// tried again.
 bool operation_interrupt(struct volume *volume, const struct coroutine *coroutine);
 
 // Finishes what `slot`'s orphan list holds (after a recovery or at mount): frees unlinked inodes

@@ -114,7 +114,8 @@ static int wait_for_number(struct transaction *t, void *context)
     }
     if (!t->space.looks_further)
         left_ns = creation->wait_end_ns - now_ns;
-    int result = lock_table_wait_change(t->volume->locks, creation->changes, left_ns);
+    int result =
+        lock_table_wait_change(t->volume->locks, creation->changes, left_ns, LOCK_INTERRUPTIBLE);
     if (result == -ETIMEDOUT)
         allocator_look_further(&t->space);
     return result == -ETIMEDOUT ? 0 : result;
@@ -183,6 +184,7 @@ static int run_create(struct creation *creation)
     creation->what.now = t.now;
     t.wait = wait_for_number;
     allocator_want_nodes(&t.space, 1);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 2);
     transaction_add_space_changes(&t, 2);
     transaction_add_cost(&t, directory_change_cost(&creation->parent));

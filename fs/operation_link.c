@@ -41,6 +41,7 @@ static int link_loaded(struct linking *linking)
     if (result != 0)
         return result;
     transaction_init(&t, linking->parent.volume, linking->parent.number);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 1);
     transaction_add_cost(&t, directory_change_cost(&linking->parent));
     return transaction_run(&t, change_link, linking);

@@ -235,6 +235,7 @@ static int run_rename(struct renaming *r)
 {
     struct transaction t;
     transaction_init(&t, r->volume, r->to.parent);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 2);
     transaction_add_cost(&t, directory_change_cost(r->from.directory));
     transaction_add_cost(&t, directory_change_cost(r->to.directory));

@@ -45,6 +45,7 @@ static int run_unlink(struct unlinking *u)
     struct transaction t;
     transaction_init(&t, u->volume, u->parent.number);
     allocator_allow_margin(&t.space);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 1);
     transaction_add_cost(&t, directory_change_cost(&u->parent));
     transaction_add_cost(&t, orphan_list_cost(&u->orphans));

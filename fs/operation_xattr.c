@@ -62,6 +62,7 @@ static int run_change(struct xattr_change *change)
     transaction_init(&t, change->inode.volume, change->inode.number);
     if (change->value == NULL)
         allocator_allow_margin(&t.space);
+    allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 1);
     transaction_add_cost(&t, cost);
     return transaction_run(&t, change_xattr, change);

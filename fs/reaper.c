@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two nodes close an unlinked file at the same time; A unlinked it:
 //
-//   A  close: drops its hold ── LOCK_OPEN EX? at once: no (B) ── waits ─────────────── EX: dead,
-//   goes B  ········ close: drops its hold ── LOCK_OPEN EX? the callback made A's right go: EX,
-//   frees it
+//   A  close: drops its hold ── LOCK_OPEN EX? at once: no (B has it) ── waits ──── EX: dead, goes
+//   B           close: drops its hold ── the callback made A's right go ── LOCK_OPEN EX: frees it
 //
 // "At once" is a short way for the many files that nobody else ever opened; who is refused waits in
 // the queue, because a right may be cached where no handle is open, and only a request that waits
@@ -21,6 +20,7 @@
 #include "fs/cluster_lock.h"
 #include "fs/inode_free.h"
 #include "fs/inode_table.h"
+#include "fs/interruptible.h"
 #include "fs/live_inode.h"
 #include "fs/lock_set.h"
 #include "fs/lock_types.h"
@@ -262,8 +262,10 @@ bool reaper_catch_up(struct reaper *reaper)
     uint64_t enough = reaper->added_count + (uint64_t)WORKERS_MAX * BATCH_MAX;
     if (reaper->handled_count == reaper->added_count)
         return false;
-    while (reaper->handled_count < reaper->added_count && reaper->handled_count < enough)
-        wait_queue_wait(reaper->volume->scheduler, &reaper->progressed);
+    while (reaper->handled_count < reaper->added_count && reaper->handled_count < enough) {
+        if (interruptible_wait(reaper->volume, &reaper->progressed) != 0)
+            return false;
+    }
     return true;
 }
 

@@ -25,6 +25,6 @@ void reaper_free(struct reaper *reaper);
 
 // The inode, of that generation, has no links any more and stands on an orphan list.
 void reaper_add(struct reaper *reaper, uint64_t number, uint64_t generation);
-// Returns when what was added before and nobody has open is freed; false if there was nothing. The
-// caller holds no lock. Waits.
+// Returns when what was added before and nobody has open is freed; false if there was nothing, or
+// interruptible_end has ended the wait. The caller holds no lock. Waits.
 bool reaper_catch_up(struct reaper *reaper);

@@ -56,6 +56,25 @@ static bool find_target(const struct tool_options *options, int mount_index,
     return target->is_mounted;
 }
 
+// Whether the cluster knows a node of that name or id; says so if not.
+static bool is_known(const struct tool_target *target, const char *node)
+{
+    struct json_object *result = tool_target_ask(target, "nodes", NULL);
+    bool is_there = false;
+    if (result == NULL)
+        return false;
+    for (unsigned i = 0; i < tool_count(result, "nodes") && !is_there; i++) {
+        struct json_object *row = tool_element(result, "nodes", i);
+        char id[24];
+        snprintf(id, sizeof(id), "%llu", tool_number(row, "node_id"));
+        is_there = strcmp(tool_text(row, "name"), node) == 0 || strcmp(id, node) == 0;
+    }
+    json_object_put(result);
+    if (!is_there)
+        tool_fail(0, "%s: there is no node %s (lunfs nodes shows them)", target->name, node);
+    return is_there;
+}
+
 int tool_fence(const struct tool_verb *verb, int argc, char **argv)
 {
     struct tool_options options;
@@ -70,6 +89,8 @@ int tool_fence(const struct tool_verb *verb, int argc, char **argv)
     const char *node = options.arguments[is_confirm];
     if (!find_target(&options, 1 + is_confirm, &target, &why))
         return tool_fail(TOOL_EXIT_FAILURE, "%s", why.bytes);
+    if (!is_known(&target, node))
+        return TOOL_EXIT_FAILURE;
     if (!options.yes && !is_sure(is_confirm, node))
         return tool_fail(TOOL_EXIT_FAILURE, "not done");
     struct json_object *arguments = json_object_new_object();

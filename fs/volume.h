@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "fs/base/block_device.h"
 #include "fs/base/environment.h"
@@ -48,7 +49,8 @@ struct volume {
     struct allocator *allocator;
     struct inode_table *inodes;
     struct journal_format_context journal_context;
-    int failure; // 0, or the negative error that ended this mount
+    LIST_HEAD(, interruptible) interruptibles; // fs/interruptible.h
+    int failure;                               // 0, or the negative error that ended this mount
     // Called once, when the mount fails: the gate is shut by then. May be NULL.
     void (*failed)(void *context, int error);
     void *context;

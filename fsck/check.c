@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fsck/check.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,16 @@ static const uint64_t claim_beat_ns = 1000000000;
 
 void check_breathe(struct check *check)
 {
-    if (check->claim.is_held &&
-        environment_boot_ns(check->environment) - check->claim.beaten_ns >= claim_beat_ns)
-        check->claim_error = claim_beat(&check->claim);
+    if (!check->claim.is_held ||
+        environment_boot_ns(check->environment) - check->claim.beaten_ns < claim_beat_ns)
+        return;
+    check->claim_error = claim_beat(&check->claim);
+    stop_request_has_come(check->stop); // the second time ends even a repair
+}
+
+int check_cancelled(const struct check *check)
+{
+    return stop_request_has_come(check->stop) ? -ECANCELED : 0;
 }
 
 int check_fail(struct check *check, int error, const char *format, ...)
@@ -62,7 +70,7 @@ static int run_passes(struct check *check)
         return result;
     pass4_directories(check);
     pass5_space(check);
-    return 0;
+    return check_cancelled(check);
 }
 
 static bool may_repair(const struct check *check)
@@ -124,6 +132,12 @@ static int sum_up(struct check *check)
     return check->was_changed ? FSCK_EXIT_CORRECTED : FSCK_EXIT_CLEAN;
 }
 
+static int say_cancelled(struct check *check)
+{
+    check_fail(check, -ECANCELED, "interrupted, not all was looked at");
+    return FSCK_EXIT_CANCELLED;
+}
+
 static int release_claim(struct check *check, int status)
 {
     if (check->claim_error < 0) {
@@ -165,7 +179,9 @@ int check_run(struct check *check)
     int result = pass0_superblock(check);
     if (result == 0)
         result = check_volume(check);
-    int status = result == 0 ? sum_up(check) : FSCK_EXIT_OPERATIONAL;
+    int status = result == 0            ? sum_up(check)
+                 : result == -ECANCELED ? say_cancelled(check)
+                                        : FSCK_EXIT_OPERATIONAL;
     status = release_claim(check, status);
     deinit(check);
     return status;

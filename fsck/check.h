@@ -21,6 +21,7 @@
 #include "fs/base/environment.h"
 #include "fs/base/lamport.h"
 #include "fs/base/log.h"
+#include "fs/base/stop_request.h"
 #include "fs/format.h"
 #include "fs/format_decode.h"
 #include "fs/format_find.h"
@@ -45,8 +46,9 @@ struct check {
     struct block_device *device;
     struct environment *environment;
     struct log *log;
-    FILE *out;          // problems and the verdict
-    uint64_t io_max_ns; // how long a write of somebody else's may be on its way to the LUN
+    FILE *out;                 // problems and the verdict
+    uint64_t io_max_ns;        // how long a write of somebody else's may be on its way to the LUN
+    struct stop_request *stop; // looked at where nothing is half done; NULL: nobody asks
     struct problems problems;
     struct progress progress;
 
@@ -76,7 +78,7 @@ struct check {
 };
 
 // All of it: the passes, the repair, the verdict. `check` is zeroed but for options, device,
-// environment, log, out and io_max_ns. An enum fsck_exit.
+// environment, log, out, io_max_ns and stop. An enum fsck_exit.
 int check_run(struct check *check);
 
 // 0, or a negative error after which the check is over, and then the reason was printed.
@@ -90,6 +92,9 @@ void pass5_space(struct check *check);
 // Puts right what can be. Called only if nothing else is wrong. 0 or a negative error.
 int repair_volume(struct check *check);
 
+// Whether the check is to end here, between two things that it looks at; a repair is never left in
+// the middle for it. 0 or -ECANCELED.
+int check_cancelled(const struct check *check);
 // Between two blocks of long work: beats the claim, draws the progress bar.
 void check_breathe(struct check *check);
 // Prints "fsck.lunfs: PATH: ..." to standard error and returns `error`.

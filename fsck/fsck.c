@@ -50,6 +50,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     struct log log;
+    struct stop_request stop;
+    stop_request_init(&stop);
     log_init_stderr(&log, options.is_verbose ? LOG_LEVEL_NOTICE : LOG_LEVEL_ERROR);
     struct check *check = calloc(1, sizeof(*check));
     if (check == NULL)
@@ -57,6 +59,7 @@ int main(int argc, char **argv)
     check->options = &options;
     check->log = &log;
     check->out = stdout;
+    check->stop = &stop;
     status = open_device(&options, &check->device);
     if (status < 0) {
         check->environment = environment_tool_new();

@@ -25,7 +25,8 @@ static const char usage_text[] =
     "  fsck.lunfs -n -v lun               only look, say all\n"
     "\n"
     "Exit status: 0 nothing wrong and nothing changed, 1 put right, 4 something is left that is\n"
-    "wrong, 8 could not be checked (in use, unreadable, no lunfs volume), 16 wrong usage.\n";
+    "wrong, 8 could not be checked (in use, unreadable, no lunfs volume), 16 wrong usage,\n"
+    "32 interrupted.\n";
 
 static int complain(const char *what)
 {

@@ -18,6 +18,7 @@ enum fsck_exit { // fsck(8)
     FSCK_EXIT_UNCORRECTED = 4,
     FSCK_EXIT_OPERATIONAL = 8,
     FSCK_EXIT_USAGE = 16,
+    FSCK_EXIT_CANCELLED = 32,
 };
 
 // -1: go on with `options`; else the status to exit with, all that is to be said has been printed.

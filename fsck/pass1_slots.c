@@ -106,6 +106,11 @@ static void clock_wait_ns(void *context, uint64_t ns)
         system.wait_ns(system.context, ns);
 }
 
+static bool clock_is_cancelled(void *context)
+{
+    return check_cancelled(context) != 0;
+}
+
 static void clock_progress(void *context, const char *what)
 {
     struct check *check = context;
@@ -124,6 +129,7 @@ static void make_claim_config(struct check *check, struct claim_config *config)
                   .wall_ns = clock_wall_ns,
                   .wait_ns = clock_wait_ns,
                   .progress = clock_progress,
+                  .is_cancelled = clock_is_cancelled,
                   .context = check},
         .purpose = CLAIM_FSCK,
         .io_max_ns = check->io_max_ns,
@@ -180,10 +186,10 @@ static int make_sure_nobody_uses_it(struct check *check)
         read_heartbeats_again(check);
     if (result == -ERROR_CLAIM_HELD)
         return refuse_users(check, &users);
-    if (result < 0)
+    if (result < 0 && result != -ECANCELED)
         return check_fail(check, result, "whether the volume is in use cannot be told: %s",
                           error_text(result));
-    return 0;
+    return result;
 }
 
 // --- journals --------------------------------------------------------------------------------

@@ -203,6 +203,8 @@ int pass2_groups(struct check *check)
     for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
         read_map_block(check, i);
     for (uint32_t ag = 0; ag < ag_count; ag++) {
+        if (check_cancelled(check) != 0)
+            return -ECANCELED;
         progress_update(&check->progress, environment_boot_ns(check->environment), ag, ag_count);
         if (check->space.groups[ag].is_initialised)
             check_group(check, ag);

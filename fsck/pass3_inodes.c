@@ -123,13 +123,16 @@ static uint64_t used_block_estimate(const struct check *check)
 }
 
 // Those found on the way are behind it in the table.
-static void check_found_inodes(struct check *check, size_t *next, uint64_t total)
+static int check_found_inodes(struct check *check, size_t *next, uint64_t total)
 {
     for (; *next < check->inodes.count; ++*next) {
+        if (check_cancelled(check) != 0)
+            return -ECANCELED;
         check_inode(check, &check->inodes.records[*next]);
         progress_update(&check->progress, environment_boot_ns(check->environment),
                         check->space.used_block_count, total);
     }
+    return 0;
 }
 
 // --- orphan lists ----------------------------------------------------------------------------
@@ -205,10 +208,11 @@ int pass3_inodes(struct check *check)
     inode_table_init(&check->inodes);
     progress_begin(&check->progress, "files and directories");
     inode_table_add(&check->inodes, check->geometry.root_inode)->seen |= INODE_SEEN_ROOT;
-    check_found_inodes(check, &next, total);
+    int result = check_found_inodes(check, &next, total);
+    if (result < 0)
+        return result;
     check_root(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         walk_orphan_list(check, slot);
-    check_found_inodes(check, &next, total);
-    return 0;
+    return check_found_inodes(check, &next, total);
 }

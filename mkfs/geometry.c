@@ -121,8 +121,10 @@ static int refuse_small(const struct geometry *g, uint64_t device_bytes, struct 
     text_add_size(why, device_bytes);
     text_add(why, "; with %u node slots and journals of ", g->slot_count);
     text_add_size(why, (uint64_t)g->journal_block_count * BLOCK_BYTES);
-    text_add(why, " a volume needs at least %llu bytes",
-             (unsigned long long)(least.ag_base_block + groups + 1) * BLOCK_BYTES);
+    uint64_t needed = (least.ag_base_block + groups + 1) * BLOCK_BYTES;
+    text_add(why, " a volume needs at least ");
+    text_add_size(why, needed);
+    text_add(why, " (%llu bytes)", (unsigned long long)needed);
     return -ERROR_VOLUME_TOO_SMALL;
 }
 

@@ -11,6 +11,7 @@
 #include "fs/base/cleanup.h"
 #include "fs/base/environment_tool.h"
 #include "fs/base/error.h"
+#include "fs/base/stop_request.h"
 #include "fs/base/text.h"
 #include "fs/format_find.h"
 #include "fs/format_text.h"
@@ -155,15 +156,23 @@ static int write_volume(const struct mkfs_options *options, struct mkfs_layout *
     return read_back(options, layout);
 }
 
-static int make_volume(const struct mkfs_options *options, struct mkfs_layout *layout)
+// Once it is being written, which takes well under a second, it is written to the end.
+static int make_volume(const struct mkfs_options *options, struct mkfs_layout *layout,
+                       struct stop_request *stop)
 {
+    const struct occupied_question question = {
+        .device = layout->device,
+        .path = options->path,
+        .is_forced = options->is_forced,
+        .only_look = options->is_dry_run,
+        .stop = stop,
+    };
     struct occupied occupied;
     TEXT(why, 1024);
     int status = plan(options, layout->device, layout);
     if (status >= 0)
         return status;
-    int result = occupied_check(layout->device, options->path, options->is_forced,
-                                options->is_dry_run, &occupied, &why);
+    int result = occupied_check(&question, &occupied, &why);
     if (result < 0)
         return refuse(options, why.length > 0 ? why.bytes : error_text(result));
     status = options->is_dry_run ? MKFS_EXIT_DONE : write_volume(options, layout);
@@ -179,13 +188,15 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     struct log log;
+    struct stop_request stop;
+    stop_request_init(&stop);
     log_init_stderr(&log, LOG_LEVEL_WARNING);
     struct mkfs_layout layout = {.log = &log};
     status = open_device(&options, &layout.device);
     if (status >= 0)
         return status;
     layout.environment = environment_tool_new();
-    status = make_volume(&options, &layout);
+    status = make_volume(&options, &layout, &stop);
     environment_tool_free(layout.environment);
     block_device_close(layout.device);
     return status;

@@ -108,16 +108,23 @@ static uint64_t io_max_ns(const struct block_device *device)
     return timeouts.io_max_ms * 1000000;
 }
 
-static void make_claim_config(struct block_device *device, const struct geometry *geometry,
-                              struct claim_config *config)
+static bool is_cancelled(void *context)
+{
+    return stop_request_has_come(context);
+}
+
+static void make_claim_config(const struct occupied_question *question,
+                              const struct geometry *geometry, struct claim_config *config)
 {
     *config = (struct claim_config){
-        .device = device,
+        .device = question->device,
         .geometry = geometry,
         .clock = claim_clock_system(),
         .purpose = CLAIM_MKFS,
-        .io_max_ns = io_max_ns(device),
+        .io_max_ns = io_max_ns(question->device),
     };
+    config->clock.is_cancelled = is_cancelled;
+    config->clock.context = question->stop;
     gethostname(config->host_name, sizeof(config->host_name) - 1);
     ssize_t got = getrandom(config->holder, sizeof(config->holder), 0);
     (void)got; // 16 bytes never come short
@@ -131,30 +138,30 @@ static int refuse_users(const struct claim_users *users, struct text *why)
     return -EBUSY;
 }
 
-static int take_volume(struct block_device *device, bool only_look, struct occupied *occupied,
+static int take_volume(const struct occupied_question *question, struct occupied *occupied,
                        struct text *why)
 {
     struct claim_config config;
     struct claim_users users = {0};
-    make_claim_config(device, &occupied->geometry, &config);
-    int result = only_look ? claim_watch_live(&config, &users)
-                           : claim_acquire(&occupied->claim, &config, &users);
+    make_claim_config(question, &occupied->geometry, &config);
+    int result = question->only_look ? claim_watch_live(&config, &users)
+                                     : claim_acquire(&occupied->claim, &config, &users);
     if (result == -ERROR_CLAIM_HELD)
         return refuse_users(&users, why);
-    if (result < 0) {
+    if (result < 0 && result != -ECANCELED) {
         text_add(why, "whether the lunfs volume on it is in use cannot be told: %s",
                  error_text(result));
         return result;
     }
-    occupied->has_claim = !only_look;
-    return 0;
+    occupied->has_claim = result == 0 && !question->only_look;
+    return result;
 }
 
-static int check_volume(struct block_device *device, bool is_forced, bool only_look,
-                        struct occupied *occupied, struct text *why)
+static int check_volume(const struct occupied_question *question, struct occupied *occupied,
+                        struct text *why)
 {
     struct format_superblock_finding finding;
-    int result = format_superblock_find(device, NULL, &finding);
+    int result = format_superblock_find(question->device, NULL, &finding);
     if (finding.chosen < 0) {
         if (result == -ERROR_SUPERBLOCK_NONE)
             return 0;
@@ -171,22 +178,26 @@ static int check_volume(struct block_device *device, bool is_forced, bool only_l
                  error_text(result));
         return result;
     }
-    if (!is_forced) {
+    if (!question->is_forced) {
         text_add(why, "it holds ");
         describe_volume(&occupied->geometry, why);
         text_add(why, "; if nobody needs that any more, use -f");
         return -EEXIST;
     }
-    return take_volume(device, only_look, occupied, why);
+    return take_volume(question, occupied, why);
 }
 
-int occupied_check(struct block_device *device, const char *path, bool is_forced, bool only_look,
-                   struct occupied *occupied, struct text *why)
+int occupied_check(const struct occupied_question *question, struct occupied *occupied,
+                   struct text *why)
 {
     *occupied = (struct occupied){.has_claim = false};
-    int result = check_volume(device, is_forced, only_look, occupied, why);
+    int result = check_volume(question, occupied, why);
     if (result == 0)
-        result = check_signatures(path, is_forced, why);
+        result = check_signatures(question->path, question->is_forced, why);
+    if (result == 0 && stop_request_has_come(question->stop))
+        result = -ECANCELED;
+    if (result == -ECANCELED)
+        text_add(why, "interrupted, nothing was written");
     if (result < 0 && occupied->has_claim) {
         claim_release(&occupied->claim);
         occupied->has_claim = false;

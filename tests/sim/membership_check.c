@@ -377,7 +377,7 @@ void check_all_run(struct sim *sim)
             struct text text;
             text_init(&text, bytes, sizeof(bytes));
             if (life != NULL)
-                membership_status_to_text(life->membership, NULL, NULL, &text);
+                membership_status_to_text(life->membership, &(struct membership_words){0}, &text);
             sim_fail(sim, "all is well and n%u does not run: %s", i + 1,
                      life != NULL ? text.bytes : "no life");
             return;

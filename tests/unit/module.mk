@@ -22,8 +22,7 @@ tests/unit/test_mkfs_geometry_LIBRARIES := mkfs_layout format base
 tests/unit/test_mkfs_geometry_LDLIBS    := -lcmocka
 
 UNIT_TESTS += tests/unit/test_cluster_lock
-tests/unit/test_cluster_lock_SOURCES   := tests/unit/test_cluster_lock.c fs/cluster_lock.c \
-                                          fs/lock_demotion.c fs/lock_set.c fs/dlm_service.c
+tests/unit/test_cluster_lock_SOURCES   := tests/unit/test_cluster_lock.c $(LOCK_TABLE) fs/dlm_service.c
 tests/unit/test_cluster_lock_LIBRARIES := dlm base
 tests/unit/test_cluster_lock_LDLIBS    := -lcmocka
 
@@ -52,6 +51,11 @@ UNIT_TESTS += tests/unit/test_fuse_server
 tests/unit/test_fuse_server_SOURCES   := tests/unit/test_fuse_server.c tests/unit/fake_volume.c fs/pass.c
 tests/unit/test_fuse_server_LIBRARIES := frontend base
 tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
+
+UNIT_TESTS += tests/unit/test_membership_merge
+tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c
+tests/unit/test_membership_merge_LIBRARIES := dlm format base
+tests/unit/test_membership_merge_LDLIBS    := -lcmocka
 
 UNIT_TESTS += tests/unit/test_device_timeouts
 tests/unit/test_device_timeouts_SOURCES   := tests/unit/test_device_timeouts.c
@@ -120,8 +124,7 @@ tests/unit/test_dlm_session_LIBRARIES := dlm base
 tests/unit/test_dlm_session_LDLIBS    := -lcmocka
 
 # What stands in metadata blocks, on a LUN in memory (tests/lib/structure_world.h).
-STRUCTURE_WORLD := tests/lib/structure_world.c tests/lib/memory_device.c fs/cluster_lock.c \
-                   fs/lock_demotion.c fs/lock_set.c
+STRUCTURE_WORLD := tests/lib/structure_world.c tests/lib/memory_device.c $(LOCK_TABLE)
 STRUCTURE_LIBRARIES := fs_structures journal format base
 
 UNIT_TESTS += tests/unit/test_tree
@@ -201,9 +204,16 @@ tests/unit/test_operation_damage_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_damage_LDLIBS    := -lcmocka -lz
 
 UNIT_TESTS += tests/unit/test_create_ahead
-tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c $(OPERATION_WORLD)
+tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c tests/unit/silent_masters.c \
+                                          $(OPERATION_WORLD)
 tests/unit/test_create_ahead_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_create_ahead_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_interrupt
+tests/unit/test_interrupt_SOURCES   := tests/unit/test_interrupt.c tests/unit/silent_masters.c \
+                                       $(OPERATION_WORLD)
+tests/unit/test_interrupt_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_interrupt_LDLIBS    := -lcmocka -lz
 
 UNIT_TESTS += tests/unit/test_operation_files
 tests/unit/test_operation_files_SOURCES   := tests/unit/test_operation_files.c $(OPERATION_WORLD)

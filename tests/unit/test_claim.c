@@ -2,6 +2,7 @@
 // The claim on a volume (rule 15): who is seen, who is not, and who gets it. The world changes
 // while the code under test waits: `world.step` runs once in each of its waits. Times in
 // milliseconds.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,6 +86,14 @@ static void write_claim(enum claim_purpose purpose, uint64_t version)
     format_block_init(&disk, &is);
     format_block_seal(&disk, version);
     write_block(FORMAT_CLAIM_BLOCK, &disk);
+}
+
+static void read_claim(struct claim_disk *disk)
+{
+    _Alignas(BLOCK_BYTES) uint8_t aligned[BLOCK_BYTES];
+    CHECK(block_device_read(&world.sparse.device, NULL, (uint64_t)FORMAT_CLAIM_BLOCK * BLOCK_BYTES,
+                            aligned, BLOCK_BYTES) == 0);
+    memcpy(disk, aligned, BLOCK_BYTES);
 }
 
 static void beat(uint32_t slot, enum heartbeat_state state)
@@ -245,9 +254,8 @@ static void test_who_stays_is_a_user(void **state)
 
 static bool we_have_written(void)
 {
-    _Alignas(BLOCK_BYTES) struct claim_disk disk;
-    CHECK(block_device_read(&world.sparse.device, NULL, (uint64_t)FORMAT_CLAIM_BLOCK * BLOCK_BYTES,
-                            &disk, BLOCK_BYTES) == 0);
+    struct claim_disk disk;
+    read_claim(&disk);
     return le32_get(disk.purpose) == CLAIM_FSCK;
 }
 
@@ -274,6 +282,43 @@ static void test_rival_that_backs_off_took_ours_away(void **state)
     assert_false(claim.is_held);
 }
 
+// --- somebody loses patience -----------------------------------------------------------------
+
+static bool asks_to_stop(void *context)
+{
+    const unsigned *after = context;
+    return world.waits >= *after;
+}
+
+static int acquire_until(struct claim *claim, struct claim_users *users, unsigned waits)
+{
+    struct claim_config config = config_of(CLAIM_FSCK, 1);
+    config.clock.is_cancelled = asks_to_stop;
+    config.clock.context = &waits;
+    world.waits = 0;
+    return claim_acquire(claim, &config, users);
+}
+
+// Given up anywhere in the two watches: what was written is taken away again.
+static void test_a_try_that_is_given_up_leaves_nothing(void **state)
+{
+    struct claim_users users;
+    struct claim claim;
+    unsigned waits = 0, idle_before = 0;
+    (void)state;
+    beat(0, HEARTBEAT_RUNNING);
+    while (acquire_until(&claim, &users, waits) == -ECANCELED) {
+        struct claim_disk disk;
+        read_claim(&disk);
+        assert_false(claim.is_held);
+        assert_int_equal(le32_get(disk.purpose), CLAIM_IDLE);
+        idle_before += format_block_version(&disk) == 1;
+        waits++;
+    }
+    assert_true(claim.is_held);
+    assert_true(idle_before > 0 && idle_before < waits); // in the second watch, too
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +328,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_leaves_is_no_user, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_stays_is_a_user, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rival_that_backs_off_took_ours_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_try_that_is_given_up_leaves_nothing, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fs/base/check.h"
@@ -27,12 +28,13 @@ enum { BACKGROUND_REQUESTS_MAX = 256 };
 
 // What is asked of the kernel, where it can: reads and direct I/O side by side, directories looked
 // up side by side, attributes with directory entries (they fetch the locks ahead), truncation as
-// part of open, and all locks. What is not: caching writes or symlinks (other nodes change them),
-// splice (no faster, see docs/daemon.md), ACLs (not obeyed yet), export by NFS.
-static const unsigned features_wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
-                                        FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-                                        FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
-                                        FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+// part of open, all locks, ACLs, and the umask told to us (a directory's default list takes its
+// place). What is not: caching writes or symlinks (other nodes change them), splice (no faster, see
+// docs/daemon.md), export by NFS.
+static const unsigned features_wanted =
+    FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+    FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_POSIX_LOCKS |
+    FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
 
 // --- threads ---------------------------------------------------------------------------------
 
@@ -82,6 +84,24 @@ static void *session_body(void *argument)
 }
 
 // --- called by libfuse on a lane's thread ----------------------------------------------------
+
+static ssize_t read_request(int descriptor, void *buffer, size_t bytes, void *userdata)
+{
+    struct fuse_server *server = userdata;
+    ssize_t count = read(descriptor, buffer, bytes);
+    if (count <= 0)
+        return count;
+    return (ssize_t)fuse_dialect_translate(&server->dialect, buffer, (size_t)count);
+}
+
+static ssize_t write_answer(int descriptor, struct iovec *parts, int count, void *userdata)
+{
+    struct fuse_server *server = userdata;
+    if (count == 2)
+        fuse_dialect_amend(&server->dialect, parts[0].iov_base, parts[0].iov_len, parts[1].iov_base,
+                           parts[1].iov_len);
+    return writev(descriptor, parts, count);
+}
 
 static void handle_init(void *userdata, struct fuse_conn_info *connection)
 {
@@ -170,7 +190,7 @@ static int session_open(struct fuse_server *server)
     char *arguments[] = {name, NULL};
     struct fuse_args parsed = FUSE_ARGS_INIT(1, arguments);
     struct fuse_lowlevel_ops operations = operations_table();
-    char descriptor_path[32];
+    static const struct fuse_custom_io io = {.writev = write_answer, .read = read_request};
     int descriptor;
     server->session = fuse_session_new(&parsed, &operations, sizeof(operations), server);
     fuse_opt_free_args(&parsed);
@@ -179,8 +199,7 @@ static int session_open(struct fuse_server *server)
     int result = fuse_mount_attach(server->config.source, server->directory,
                                    server->config.mount_flags, &descriptor, &server->connection);
     if (result == 0) {
-        snprintf(descriptor_path, sizeof(descriptor_path), "/dev/fd/%d", descriptor);
-        CHECK(fuse_session_mount(server->session, descriptor_path) == 0);
+        CHECK(fuse_session_custom_io(server->session, &io, descriptor) == 0);
         return 0;
     }
     fuse_session_destroy(server->session);

@@ -56,15 +56,21 @@ static int run_get_xattr(struct fuse_request *request)
 
 static int run_list_xattr(struct fuse_request *request)
 {
-    return take_count(request,
-                      operation_list_xattr(request->server->volume, fuse_request_inode(request),
-                                           request->buffer, request->in.xattr.size));
+    return take_count(request, operation_list_xattr(
+                                   request->server->volume, fuse_request_inode(request),
+                                   request->who.uid == 0, request->buffer, request->in.xattr.size));
 }
+
+_Static_assert((int)SET_XATTR_KILL_SGID == (int)FUSE_DIALECT_KILL_SGID, "passed on as it came");
 
 static int run_set_xattr(struct fuse_request *request)
 {
-    return operation_set_xattr(request->server->volume, fuse_request_inode(request), request->name,
-                               request->buffer, request->in.xattr.size, request->in.xattr.flags);
+    uint64_t inode = fuse_request_inode(request);
+    int result = operation_set_xattr(request->server->volume, inode, request->name, request->buffer,
+                                     request->in.xattr.size, request->in.xattr.flags);
+    if (result == 0 && strcmp(request->name, FUSE_CAPABILITY_NAME) == 0)
+        fuse_handles_note_capability(request->server, inode, true);
+    return result;
 }
 
 static int run_remove_xattr(struct fuse_request *request)
@@ -81,6 +87,15 @@ static int reply_xattr(struct fuse_request *request)
     return fuse_reply_request_buffer(request);
 }
 
+static int reply_statx(struct fuse_request *request)
+{
+    struct fuse_dialect_statx_out reply;
+    fuse_dialect_fill_statx(&request->out.attributes, &reply);
+    return fuse_reply_buf(request->fuse, (const char *)&reply, sizeof(reply));
+}
+
+static const struct fuse_request_type statx_type = {"statx", run_get_attributes, reply_statx, false,
+                                                    NULL};
 static const struct fuse_request_type get_attributes_type = {
     "getattr", run_get_attributes, fuse_reply_request_attributes, false, NULL};
 static const struct fuse_request_type set_attributes_type = {
@@ -100,8 +115,9 @@ static const struct fuse_request_type remove_xattr_type = {"removexattr", run_re
 
 static void handle_getattr(fuse_req_t fuse, fuse_ino_t node, struct fuse_file_info *info)
 {
-    (void)info;
-    struct fuse_request *request = fuse_request_new(fuse, &get_attributes_type, node, NULL, NULL);
+    bool is_statx = info != NULL && info->fh == FUSE_DIALECT_STATX;
+    struct fuse_request *request =
+        fuse_request_new(fuse, is_statx ? &statx_type : &get_attributes_type, node, NULL, NULL);
     if (request != NULL)
         fuse_request_forward(request);
 }
@@ -149,19 +165,9 @@ static void handle_statfs(fuse_req_t fuse, fuse_ino_t node)
         fuse_request_forward(request);
 }
 
-// POSIX ACLs as plain attributes would be stored and not obeyed.
-static bool is_refused(const char *name)
-{
-    return strncmp(name, "system.posix_acl_", strlen("system.posix_acl_")) == 0;
-}
-
 static void forward_xattr(fuse_req_t fuse, const struct fuse_request_type *type, fuse_ino_t node,
                           const char *name, size_t size)
 {
-    if (name != NULL && is_refused(name)) {
-        fuse_reply_err(fuse, EOPNOTSUPP);
-        return;
-    }
     struct fuse_request *request = fuse_request_new_buffered(fuse, type, node, name, size);
     if (request == NULL)
         return;
@@ -187,10 +193,6 @@ static void handle_removexattr(fuse_req_t fuse, fuse_ino_t node, const char *nam
 static void handle_setxattr(fuse_req_t fuse, fuse_ino_t node, const char *name, const char *value,
                             size_t size, int flags)
 {
-    if (is_refused(name)) {
-        fuse_reply_err(fuse, EOPNOTSUPP);
-        return;
-    }
     struct fuse_request *request =
         fuse_request_new_buffered(fuse, &set_xattr_type, node, name, size);
     if (request == NULL)

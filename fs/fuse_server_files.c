@@ -18,21 +18,7 @@
 // one file run side by side. With direct I/O the kernel refuses a shared writable mapping (ENODEV).
 static const uint32_t open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 
-static bool has_set_id(mode_t mode)
-{
-    return (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
-}
-
 // --- handles ---------------------------------------------------------------------------------
-
-void fuse_handles_note_mode(struct fuse_server *server, uint64_t inode, mode_t mode)
-{
-    struct fuse_handle *handle;
-    LIST_FOREACH (handle, &server->handles, link) {
-        if (handle->inode == inode)
-            atomic_store(&handle->has_set_id, has_set_id(mode));
-    }
-}
 
 // `opened`: the file's attributes at the open.
 static struct fuse_handle *handle_new(struct fuse_server *server, const struct attributes *opened,
@@ -46,10 +32,10 @@ static struct fuse_handle *handle_new(struct fuse_server *server, const struct a
         .file = file,
         .pass = open_file_pass(file),
         .flags = flags,
-        .has_set_id = has_set_id(opened->stat.st_mode),
     };
     LIST_INSERT_HEAD(&server->handles, handle, link);
     atomic_fetch_add_explicit(&server->handle_count, 1, memory_order_relaxed);
+    fuse_handle_note_opened(server, handle, opened);
     return handle;
 }
 
@@ -69,27 +55,6 @@ int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle)
 
 // --- open, create, release -------------------------------------------------------------------
 
-// As a write does, a truncation by somebody who may not set these bits drops them; the kernel
-// leaves that to us where truncation is part of open, and for direct writes. Before the data is
-// touched: a crash must not leave it changed with the bits set.
-static int drop_set_id_bits(struct fuse_request *request)
-{
-    struct attributes now;
-    struct volume *volume = request->server->volume;
-    if (request->who.uid == 0)
-        return 0;
-    int result = operation_get_attributes(volume, fuse_request_inode(request), &now);
-    if (result != 0)
-        return result;
-    if (!has_set_id(now.stat.st_mode))
-        return 0;
-    result =
-        operation_set_attributes(volume, fuse_request_inode(request), &now, SET_KILL_SUID, &now);
-    if (result == 0)
-        fuse_handles_note_mode(request->server, now.inode, now.stat.st_mode);
-    return result;
-}
-
 // The inode number may have got another file between the kernel's permission check and now. Once
 // the file is open it can no longer be freed, so what is found then stays true.
 static int check_opened(struct fuse_request *request, struct open_file *file)
@@ -98,8 +63,9 @@ static int check_opened(struct fuse_request *request, struct open_file *file)
     int result =
         operation_get_attributes(request->server->volume, fuse_request_inode(request), now);
     result = fuse_node_check(request->server, request->node, result, now);
+    // Before the data is touched: a crash must not leave it changed and as powerful as before.
     if (result == 0 && (request->in.make.flags & O_TRUNC) != 0)
-        result = drop_set_id_bits(request);
+        result = fuse_request_drop_privileges(request);
     if (result == 0 && (request->in.make.flags & O_TRUNC) != 0) {
         struct attributes empty = {.stat = {.st_size = 0}};
         result = operation_set_attributes(request->server->volume, fuse_request_inode(request),
@@ -124,13 +90,23 @@ static int run_open(struct fuse_request *request)
     return 0;
 }
 
+static int create_file(struct fuse_request *request, struct open_file **file)
+{
+    struct volume *volume = request->server->volume;
+    uint64_t parent = fuse_request_inode(request);
+    int flags = request->in.make.flags & ~O_TRUNC;
+    if (strcmp(request->name, FUSE_DIALECT_NO_NAME) == 0)
+        return operation_create_unnamed(volume, parent, request->in.make.mode, &request->who, flags,
+                                        &request->out.attributes, file);
+    return operation_create(volume, parent, request->name, request->in.make.mode, 0, &request->who,
+                            flags, &request->out.attributes, file);
+}
+
 static int run_create(struct fuse_request *request)
 {
     struct open_file *file = NULL;
     int flags = request->in.make.flags;
-    int result = operation_create(request->server->volume, fuse_request_inode(request),
-                                  request->name, request->in.make.mode, 0, &request->who,
-                                  flags & ~O_TRUNC, &request->out.attributes, &file);
+    int result = create_file(request, &file);
     if (result != 0)
         return result;
     request->handle = handle_new(request->server, &request->out.attributes, file, flags);
@@ -227,7 +203,7 @@ static int run_write(struct fuse_request *request)
     struct open_file *file = request->handle->file;
     atomic_fetch_add_explicit(&server->core_writes, 1, memory_order_relaxed);
     open_file_set_flags(file, request->in.data.flags);
-    int result = drop_set_id_bits(request);
+    int result = fuse_request_drop_privileges(request);
     if (result != 0)
         return result;
     ssize_t written = operation_write(server->volume, file, request->in.data.offset,
@@ -246,9 +222,27 @@ static int run_sync(struct fuse_request *request)
                                request->in.data_only);
 }
 
+static int run_copy(struct fuse_request *request)
+{
+    struct volume *volume = request->server->volume;
+    struct fuse_handle *to = request->handle;
+    int result = fuse_request_drop_privileges(request);
+    if (result != 0)
+        return result;
+    ssize_t copied =
+        operation_copy(volume, request->in.copy.from->file, request->in.copy.from_offset, to->file,
+                       request->in.copy.offset, request->in.copy.length);
+    if (copied < 0)
+        return (int)copied;
+    request->out.bytes = (size_t)copied;
+    if ((to->flags & O_DSYNC) == 0)
+        return 0;
+    return operation_sync_file(volume, to->file, (to->flags & O_SYNC) != O_SYNC);
+}
+
 static int run_allocate(struct fuse_request *request)
 {
-    int result = drop_set_id_bits(request);
+    int result = fuse_request_drop_privileges(request);
     if (result != 0)
         return result;
     return operation_allocate(request->server->volume, request->handle->file,
@@ -277,6 +271,8 @@ static const struct fuse_request_type read_type = {"read", run_read, fuse_reply_
 static const struct fuse_request_type write_type = {"write", run_write, fuse_reply_request_count,
                                                     false, NULL};
 static const struct fuse_request_type sync_type = {"fsync", run_sync, NULL, false, NULL};
+static const struct fuse_request_type copy_type = {"copy_file_range", run_copy,
+                                                   fuse_reply_request_count, false, NULL};
 static const struct fuse_request_type allocate_type = {"fallocate", run_allocate, NULL, false,
                                                        NULL};
 static const struct fuse_request_type seek_type = {"lseek", run_seek, reply_seek, false, NULL};
@@ -347,6 +343,21 @@ static void handle_fallocate(fuse_req_t fuse, fuse_ino_t node, int mode, off_t o
     forward_range(fuse, &allocate_type, node, info, mode, offset, length);
 }
 
+static void handle_copy(fuse_req_t fuse, fuse_ino_t from, off_t from_offset,
+                        struct fuse_file_info *from_info, fuse_ino_t node, off_t offset,
+                        struct fuse_file_info *info, size_t length, int flags)
+{
+    (void)from, (void)flags;
+    struct fuse_request *request = new_on_handle(fuse, &copy_type, node, info);
+    if (request == NULL)
+        return;
+    request->in.copy.from = fuse_handle_of(from_info);
+    request->in.copy.from_offset = (uint64_t)from_offset;
+    request->in.copy.offset = (uint64_t)offset;
+    request->in.copy.length = length;
+    fuse_request_forward(request);
+}
+
 static void handle_lseek(fuse_req_t fuse, fuse_ino_t node, off_t offset, int whence,
                          struct fuse_file_info *info)
 {
@@ -386,5 +397,6 @@ void fuse_server_add_files(struct fuse_lowlevel_ops *operations)
     operations->release = handle_release;
     operations->fsync = handle_fsync;
     operations->fallocate = handle_fallocate;
+    operations->copy_file_range = handle_copy;
     operations->lseek = handle_lseek;
 }

@@ -79,7 +79,7 @@ struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request
     request->fuse = fuse;
     request->type = type;
     request->node = node;
-    request->who = (struct credentials){who->uid, who->gid};
+    request->who = (struct credentials){who->uid, who->gid, who->umask};
     request->name = append(&end, name);
     request->second_name = append(&end, second_name);
     return request;

@@ -17,6 +17,7 @@
 
 #include "fs/base/coroutine.h"
 #include "fs/base/environment_event.h"
+#include "fs/fuse_dialect.h"
 #include "fs/fuse_server.h"
 #include "fs/lane.h"
 #include "fs/operation.h"
@@ -38,6 +39,7 @@ struct fuse_handle {
     // The file is set-user-id or set-group-id: a write by others than root must drop that, which
     // is the core's. As of the open, and of what this mount changed since.
     _Atomic bool has_set_id;
+    _Atomic bool has_capability; // the same for a program's capabilities, whoever writes
 };
 
 // One row a kind of request; see the tables in fuse_server_*.c.
@@ -94,6 +96,10 @@ struct fuse_request {
             int mode; // fallocate's, or lseek's whence
         } range;
         struct {
+            struct fuse_handle *from;
+            uint64_t from_offset, offset, length;
+        } copy;
+        struct {
             size_t size;
             int flags;
         } xattr;
@@ -126,6 +132,7 @@ struct fuse_server {
     struct lane_volume lane_volume;
     struct io_buffers *buffers;
     struct fuse_session *session;
+    struct fuse_dialect dialect;
     char *directory; // of the mount, absolute
     uint32_t connection;
 
@@ -223,6 +230,14 @@ struct lane *fuse_server_lane(struct fuse_server *server);
 int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle);
 // Core: a file's mode is `mode` now; its handles here take note of set-id bits.
 void fuse_handles_note_mode(struct fuse_server *server, uint64_t inode, mode_t mode);
+// The same for the capabilities of a program, which are this attribute.
+#define FUSE_CAPABILITY_NAME "security.capability"
+void fuse_handles_note_capability(struct fuse_server *server, uint64_t inode, bool has_capability);
+// Core, in a coroutine: what a new handle has to know of both.
+void fuse_handle_note_opened(struct fuse_server *server, struct fuse_handle *handle,
+                             const struct attributes *opened);
+// Core, in a coroutine: takes both away before the file's data is changed, as its writer must.
+int fuse_request_drop_privileges(struct fuse_request *request);
 // Core: makes all that wait for range locks give up.
 void fuse_server_cancel_locks(struct fuse_server *server);
 // Whether no range lock request is in the hands of the range locks.

@@ -260,6 +260,7 @@ void inode_get_attributes(const struct inode *inode, struct attributes *attribut
                  .st_mtim = inode_time(inode, INODE_MODIFIED),
                  .st_ctim = inode_time(inode, INODE_CHANGED)},
         .created = inode_time(inode, INODE_CREATED),
+        .xattr_count = inode_xattr_count(inode),
     };
 }
 

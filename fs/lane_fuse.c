@@ -36,6 +36,8 @@ static bool is_plain(fuse_req_t fuse, const struct fuse_file_info *info)
     const struct fuse_handle *handle = fuse_handle_of(info);
     if ((info->flags & (O_APPEND | O_DSYNC)) != 0)
         return false;
+    if (atomic_load_explicit(&handle->has_capability, memory_order_relaxed))
+        return false;
     return fuse_req_ctx(fuse)->uid == 0 ||
            !atomic_load_explicit(&handle->has_set_id, memory_order_relaxed);
 }

@@ -6,19 +6,19 @@ format_SHELL := fs/format_find.c
 
 # Cache, trees, free space, and what stands in inodes: blocks in, blocks out, all through the journal.
 LIBRARIES += fs_structures
-fs_structures_PURE  := fs/tree_node.c
+fs_structures_PURE  := fs/acl.c fs/tree_node.c
 fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
                        fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
                        fs/allocator_choose.c fs/allocator_numbers.c \
                        fs/allocator_settle.c fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \
-                       fs/directory.c fs/xattr.c fs/orphans.c
+                       fs/directory.c fs/inode_acl.c fs/xattr.c fs/orphans.c
 
 # The mount: FUSE, lanes, guard and the log; who uses it links -lfuse3.
 LIBRARIES += frontend
-frontend_PURE  := fs/mount_options.c fs/guard_rules.c
+frontend_PURE  := fs/fuse_dialect.c fs/mount_options.c fs/guard_rules.c
 frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
-                  fs/fuse_server_names.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
+                  fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
                   fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
@@ -44,10 +44,10 @@ fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effect
 # The operations, and what open files need between them: passes, first writes, the reaper.
 LIBRARIES += fs_operations
 fs_operations_PURE  := fs/pass.c fs/written_ranges.c
-fs_operations_SHELL := fs/block_ranges.c fs/data_io.c fs/file_blocks.c fs/file_inline.c \
+fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation_acl.c fs/file_blocks.c fs/file_inline.c \
                        fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
                        fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c \
-                       fs/operation_allocate.c fs/operation_attributes.c fs/operation_create.c \
+                       fs/operation_allocate.c fs/operation_attributes.c fs/operation_copy.c fs/operation_create.c \
                        fs/operation_interrupt.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
                        fs/operation_orphans.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \

@@ -36,6 +36,7 @@ struct open_inode {
     unsigned handles;               // open files
     unsigned users;                 // coroutines that come back to it after a wait
     bool is_unlinked;               // found at its last close: to be freed
+    bool is_linkable;               // made without a name, and may still be given one
     struct cluster_lock *open_lock; // LOCK_OPEN, held SHARED
     struct pass pass;
 

@@ -23,11 +23,13 @@ struct attributes {
     uint64_t generation;
     struct stat stat; // st_ino = inode, st_blocks in 512 bytes
     struct timespec created;
+    uint32_t xattr_count;
 };
 
 struct credentials {
     uid_t uid;
     gid_t gid;
+    mode_t umask; // what it takes from the mode of new files, unless their directory says more
 };
 
 // Which fields of `attributes.stat` operation_set_attributes changes.
@@ -44,6 +46,10 @@ enum {
     SET_KILL_SUID = 1u << 9, // drop setuid and setgid as a write or truncate does
 };
 
+// Of operation_set_xattr, for an access list: the caller may not give the owning group away, so the
+// set-group-id bit goes.
+enum { SET_XATTR_KILL_SGID = 1 << 16 };
+
 // --- names -----------------------------------------------------------------------------------
 
 int operation_lookup(struct volume *volume, uint64_t parent, const char *name,
@@ -56,6 +62,11 @@ int operation_set_attributes(struct volume *volume, uint64_t inode, const struct
 int operation_create(struct volume *volume, uint64_t parent, const char *name, mode_t mode,
                      dev_t rdev, const struct credentials *who, int open_flags,
                      struct attributes *out, struct open_file **file);
+// open(2)'s O_TMPFILE: a regular file without a name, open, gone with its last handle. Without
+// O_EXCL among the flags operation_link may give it a name, on this node, once.
+int operation_create_unnamed(struct volume *volume, uint64_t parent, mode_t mode,
+                             const struct credentials *who, int open_flags, struct attributes *out,
+                             struct open_file **file);
 int operation_make_directory(struct volume *volume, uint64_t parent, const char *name, mode_t mode,
                              const struct credentials *who, struct attributes *out);
 int operation_symlink(struct volume *volume, uint64_t parent, const char *name, const char *target,
@@ -89,10 +100,14 @@ int operation_read_directory(struct volume *volume, uint64_t inode, uint64_t cur
 
 // --- extended attributes ---------------------------------------------------------------------
 
-// `size` 0 asks for the length. Flags of setxattr(2).
+// `size` 0 asks for the length. Flags of setxattr(2), and SET_XATTR_KILL_SGID. Lists of access
+// (system.posix_acl_access, system.posix_acl_default) are checked (-EINVAL, -E2BIG; -EACCES for a
+// default list of anything but a directory) and kept with the mode: each follows the other.
 ssize_t operation_get_xattr(struct volume *volume, uint64_t inode, const char *name, void *value,
                             size_t size);
-ssize_t operation_list_xattr(struct volume *volume, uint64_t inode, char *names, size_t size);
+// The names in trusted. are for administrators alone.
+ssize_t operation_list_xattr(struct volume *volume, uint64_t inode, bool with_trusted, char *names,
+                             size_t size);
 int operation_set_xattr(struct volume *volume, uint64_t inode, const char *name, const void *value,
                         size_t size, int flags);
 int operation_remove_xattr(struct volume *volume, uint64_t inode, const char *name);
@@ -113,6 +128,10 @@ ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t o
 // O_APPEND in the file's flags: `offset` is ignored and the end of file is taken under the lock.
 ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t offset,
                         const void *buffer, size_t length);
+// copy_file_range(2), by reading and writing; the two ranges do not overlap. Bytes, short at the
+// end of `from`, on a full volume, or because more was asked for than is done at once.
+ssize_t operation_copy(struct volume *volume, struct open_file *from, uint64_t from_offset,
+                       struct open_file *to, uint64_t to_offset, uint64_t length);
 // mode: 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP.
 int operation_allocate(struct volume *volume, struct open_file *file, int mode, uint64_t offset,
                        uint64_t length);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "fs/file_size.h"
+#include "fs/inode_acl.h"
 #include "fs/inode_table.h"
 #include "fs/open_inode.h"
 #include "fs/operation_private.h"
@@ -36,6 +37,7 @@ struct attribute_change {
     struct inode *inode;
     const struct attributes *wanted;
     unsigned fields;
+    struct acl acl; // the access list that follows the mode; empty: none
 };
 
 static mode_t without_set_id(mode_t mode)
@@ -85,11 +87,29 @@ static void set_times(const struct transaction *t, const struct attribute_change
 static int change_attributes(struct transaction *t, void *context)
 {
     const struct attribute_change *change = context;
-    transaction_change_inode(t, change->inode);
+    struct inode *inode = change->inode;
+    transaction_change_inode(t, inode);
     set_mode(change);
     set_owner(change);
     set_times(t, change);
-    return 0;
+    return change->acl.count > 0 ? inode_acl_put(inode, t->handle, ACL_ACCESS_NAME, &change->acl)
+                                 : 0;
+}
+
+// chmod of a file that has an access list: that says the same afterwards.
+static int plan_acl(struct transaction *t, struct attribute_change *change)
+{
+    struct tree_cost cost;
+    if ((change->fields & SET_MODE) == 0)
+        return 0;
+    int result = inode_acl_get(change->inode, ACL_ACCESS_NAME, &change->acl);
+    if (result != 0 || change->acl.count == 0)
+        return result;
+    acl_follow_mode(&change->acl, change->wanted->stat.st_mode);
+    result = inode_acl_cost(change->inode, ACL_ACCESS_NAME, &change->acl, &cost);
+    if (result == 0)
+        transaction_add_cost(t, cost);
+    return result;
 }
 
 // What lanes noted before is older than what is set now.
@@ -124,7 +144,7 @@ static int check_wanted(const struct inode *inode, const struct attributes *want
 
 static int set_attributes(struct inode *inode, const struct attributes *wanted, unsigned fields)
 {
-    struct attribute_change change = {inode, wanted, fields};
+    struct attribute_change change = {.inode = inode, .wanted = wanted, .fields = fields};
     struct open_inode *open = open_inode_find(inode->volume, inode->number);
     int result = check_wanted(inode, wanted, fields);
     if (result == 0 && (fields & SET_SIZE) != 0)
@@ -134,7 +154,9 @@ static int set_attributes(struct inode *inode, const struct attributes *wanted, 
     struct transaction t;
     transaction_init(&t, inode->volume, inode->number);
     transaction_add_credits(&t, 1);
-    result = transaction_run(&t, change_attributes, &change);
+    result = plan_acl(&t, &change);
+    if (result == 0)
+        result = transaction_run(&t, change_attributes, &change);
     if (result == 0)
         forget_noted_times(open, fields);
     return result;

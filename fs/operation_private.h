@@ -42,6 +42,12 @@ int operation_judge_dead_entry(struct inode *directory, const char *name,
 // Times of a directory whose entries change.
 void operation_touch_directory(const struct transaction *t, struct inode *directory);
 
+// Whether an attribute of this name is an access control list.
+bool operation_is_acl(const char *name);
+// setxattr and removexattr (`value` NULL) of one: -EINVAL, -E2BIG, -EACCES, -EOPNOTSUPP.
+int operation_set_acl(struct volume *volume, uint64_t inode, const char *name, const void *value,
+                      size_t size, bool kills_sgid);
+
 // Opens a regular file that may be open already; `*open` has a handle more. 0, -ESTALE, -EISDIR,
 // -EINVAL for other types.
 int operation_open_inode(struct volume *volume, uint64_t number, struct open_inode **open);

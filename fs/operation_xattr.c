@@ -19,14 +19,15 @@ ssize_t operation_get_xattr(struct volume *volume, uint64_t number, const char *
     return result;
 }
 
-ssize_t operation_list_xattr(struct volume *volume, uint64_t number, char *names, size_t size)
+ssize_t operation_list_xattr(struct volume *volume, uint64_t number, bool with_trusted, char *names,
+                             size_t size)
 {
     struct inode inode;
     LOCK_SET(set);
     ssize_t result = live_inode_acquire(&inode, &set, volume, number, LOCK_SHARED);
     if (result != 0)
         return result;
-    result = xattr_list(&inode, names, size);
+    result = xattr_list(&inode, with_trusted, names, size);
     live_inode_release(&inode, &set);
     return result;
 }
@@ -126,6 +127,9 @@ int operation_set_xattr(struct volume *volume, uint64_t number, const char *name
     struct xattr_change change = {.name = name, .value = value, .size = size, .flags = flags};
     if (value == NULL)
         change.value = ""; // an empty value, not a removal
+    if (operation_is_acl(name))
+        return operation_set_acl(volume, number, name, change.value, size,
+                                 (flags & SET_XATTR_KILL_SGID) != 0);
     if (size > XATTR_VALUE_BYTES_MAX)
         return -E2BIG;
     return change_one(volume, number, &change);
@@ -134,5 +138,7 @@ int operation_set_xattr(struct volume *volume, uint64_t number, const char *name
 int operation_remove_xattr(struct volume *volume, uint64_t number, const char *name)
 {
     struct xattr_change change = {.name = name};
+    if (operation_is_acl(name))
+        return operation_set_acl(volume, number, name, NULL, 0, false);
     return change_one(volume, number, &change);
 }

@@ -170,7 +170,12 @@ ssize_t xattr_get(struct inode *inode, const char *name, void *value, size_t siz
     return result != 0 ? result : (ssize_t)attribute.value_length;
 }
 
-ssize_t xattr_list(struct inode *inode, char *names, size_t size)
+static bool is_trusted(const struct attribute *attribute)
+{
+    return strncmp(attribute->name, "trusted.", strlen("trusted.")) == 0;
+}
+
+ssize_t xattr_list(struct inode *inode, bool with_trusted, char *names, size_t size)
 {
     size_t length = 0;
     struct attribute attribute;
@@ -178,12 +183,14 @@ ssize_t xattr_list(struct inode *inode, char *names, size_t size)
     int result;
     while ((result = find_from(inode, from, &attribute)) == 0) {
         size_t bytes = (size_t)attribute.name_length + 1;
+        from = key_behind(&attribute);
+        if (!with_trusted && is_trusted(&attribute))
+            continue;
         if (size > 0 && bytes > size - length)
             return -ERANGE;
         if (size > 0)
             memcpy(names + length, attribute.name, bytes);
         length += bytes;
-        from = key_behind(&attribute);
     }
     return result == -ENOENT ? (ssize_t)length : result;
 }

@@ -25,8 +25,9 @@ enum {
 // The value's length, copied if `size` is not 0; -ERANGE if `size` is too small; -ENODATA;
 // -EOPNOTSUPP; -ERROR_CORRUPT_INODE.
 ssize_t xattr_get(struct inode *inode, const char *name, void *value, size_t size);
-// Names one after another, each terminated; length and `size` as xattr_get.
-ssize_t xattr_list(struct inode *inode, char *names, size_t size);
+// Names one after another, each terminated, those in trusted. only if asked for; length and `size`
+// as xattr_get.
+ssize_t xattr_list(struct inode *inode, bool with_trusted, char *names, size_t size);
 // flags: XATTR_CREATE (-EEXIST), XATTR_REPLACE (-ENODATA). -E2BIG for a longer value, -ERANGE for a
 // longer or empty name, -ENOSPC if 256 names of one hash are there; as tree_insert.
 int xattr_set(struct inode *inode, struct journal_handle *handle, const char *name,

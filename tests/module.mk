@@ -2,9 +2,9 @@
 # The harness, the real-cluster tests, the virtual machine, the benchmark, and the targets that
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
-POSIX_TESTS   := names attributes data locks full
+POSIX_TESTS   := names unnamed attributes permissions times limits data locks full
 TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/hold_open \
-                 tests/open_for_write tests/together tests/visibility tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
+                 tests/open_for_write tests/together tests/visibility tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
@@ -19,8 +19,11 @@ tests/lun_proxy_LDLIBS  := -lfuse3
 tests/open_for_write_SOURCES := tests/cluster/open_for_write.c
 tests/together_SOURCES       := tests/cluster/together.c
 tests/witness_SOURCES        := tests/cluster/witness.c
-tests/visibility_SOURCES     := tests/cluster/visibility.c tests/lib/expect.c
+tests/visibility_SOURCES     := tests/cluster/visibility.c tests/cluster/views.c tests/lib/expect.c
 tests/visibility_LDLIBS      := -lcmocka
+tests/visibility_rights_SOURCES := tests/cluster/visibility_rights.c tests/cluster/views.c \
+                                   tests/lib/expect.c
+tests/visibility_rights_LDLIBS  := -lcmocka
 
 define posix_test
 tests/posix_$(1)_SOURCES := tests/posix/$(1).c tests/posix/workplace.c tests/lib/expect.c

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What one node does, another sees at once: every operation on mount A, looked at through mount B.
-//
-// TEST_MOUNT_A and TEST_MOUNT_B are two nodes' mounts of one volume. A node's mount is reachable
-// from outside its mount namespace through /proc/PID/root, so one process works on both, and no
-// time passes between doing and looking.
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <signal.h>
@@ -20,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tests/cluster/views.h"
 #include "tests/lib/expect.h"
 
 enum {
@@ -28,78 +24,6 @@ enum {
     WAIT_STEPS_MAX = 1000, // 10 s
 };
 
-// One directory, open through both mounts; a test uses names of its own in it.
-struct views {
-    int a;
-    int b;
-};
-
-static int setup(void **state)
-{
-    struct views *views = calloc(1, sizeof(*views));
-    char path[4096];
-    const char *mounts[2] = {expect_environment("TEST_MOUNT_A"),
-                             expect_environment("TEST_MOUNT_B")};
-
-    snprintf(path, sizeof(path), "%s/visibility", mounts[0]);
-    if (mkdir(path, 0755) < 0)
-        assert_int_equal(errno, EEXIST);
-    views->a = MUST(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    snprintf(path, sizeof(path), "%s/visibility", mounts[1]);
-    views->b = MUST(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    *state = views;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct views *views = *state;
-
-    close(views->a);
-    close(views->b);
-    free(views);
-    return 0;
-}
-
-static int file_make(int directory, const char *name, const char *content)
-{
-    int file = MUST(openat(directory, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-
-    MUST_MOVE(pwrite(file, content, strlen(content), 0), strlen(content));
-    return file;
-}
-
-static struct stat stat_of(int directory, const char *name)
-{
-    struct stat attributes;
-
-    MUST(fstatat(directory, name, &attributes, AT_SYMLINK_NOFOLLOW));
-    return attributes;
-}
-
-static void expect_content(int directory, const char *name, const char *content)
-{
-    char buffer[BLOCK_BYTES] = "";
-    int file = MUST(openat(directory, name, O_RDONLY | O_CLOEXEC));
-
-    MUST_MOVE(pread(file, buffer, sizeof(buffer), 0), strlen(content));
-    assert_string_equal(buffer, content);
-    close(file);
-}
-
-static bool is_listed(int directory, const char *name)
-{
-    DIR *stream = fdopendir(MUST(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-    bool found = false;
-    struct dirent *entry;
-
-    assert_non_null(stream);
-    while ((entry = readdir(stream)))
-        found = found || strcmp(entry->d_name, name) == 0;
-    closedir(stream);
-    return found;
-}
-
 // --- names -----------------------------------------------------------------------------------
 
 static void create_is_seen(void **state)
@@ -107,14 +31,14 @@ static void create_is_seen(void **state)
     struct views *v = *state;
 
     MUST_FAIL(faccessat(v->b, "created", F_OK, 0), ENOENT);
-    close(file_make(v->a, "created", "hello"));
-    expect_content(v->b, "created", "hello");
-    assert_true(is_listed(v->b, "created"));
-    assert_int_equal(stat_of(v->a, "created").st_ino, stat_of(v->b, "created").st_ino);
+    close(views_file(v->a, "created", "hello"));
+    views_expect_content(v->b, "created", "hello");
+    assert_true(views_list(v->b, "created"));
+    assert_int_equal(views_stat(v->a, "created").st_ino, views_stat(v->b, "created").st_ino);
     MUST_FAIL(openat(v->b, "created", O_CREAT | O_EXCL | O_WRONLY, 0644), EEXIST);
     MUST(unlinkat(v->b, "created", 0));
     MUST_FAIL(faccessat(v->a, "created", F_OK, 0), ENOENT);
-    assert_false(is_listed(v->a, "created"));
+    assert_false(views_list(v->a, "created"));
 }
 
 static void directories_are_seen(void **state)
@@ -122,7 +46,7 @@ static void directories_are_seen(void **state)
     struct views *v = *state;
 
     MUST(mkdirat(v->a, "directory", 0755));
-    close(file_make(v->b, "directory/inside", "x"));
+    close(views_file(v->b, "directory/inside", "x"));
     MUST_FAIL(unlinkat(v->a, "directory", AT_REMOVEDIR), ENOTEMPTY);
     MUST(unlinkat(v->a, "directory/inside", 0));
     MUST(unlinkat(v->b, "directory", AT_REMOVEDIR));
@@ -134,13 +58,13 @@ static void rename_is_seen(void **state)
 {
     struct views *v = *state;
 
-    close(file_make(v->a, "old", "moved"));
+    close(views_file(v->a, "old", "moved"));
     MUST(renameat(v->a, "old", v->a, "new"));
     MUST_FAIL(faccessat(v->b, "old", F_OK, 0), ENOENT);
-    expect_content(v->b, "new", "moved");
-    close(file_make(v->b, "victim", "victim"));
+    views_expect_content(v->b, "new", "moved");
+    close(views_file(v->b, "victim", "victim"));
     MUST(renameat(v->b, "new", v->b, "victim"));
-    expect_content(v->a, "victim", "moved");
+    views_expect_content(v->a, "victim", "moved");
     MUST_FAIL(faccessat(v->a, "new", F_OK, 0), ENOENT);
     MUST(unlinkat(v->a, "victim", 0));
 }
@@ -153,9 +77,9 @@ static void rename_between_directories_is_seen(void **state)
     MUST(mkdirat(v->b, "to", 0755));
     MUST(mkdirat(v->a, "from/child", 0755));
     MUST(renameat(v->b, "from/child", v->b, "to/child"));
-    assert_int_equal(stat_of(v->a, "from").st_nlink, 2);
-    assert_int_equal(stat_of(v->a, "to").st_nlink, 3);
-    assert_int_equal(stat_of(v->a, "to/child/..").st_ino, stat_of(v->b, "to").st_ino);
+    assert_int_equal(views_stat(v->a, "from").st_nlink, 2);
+    assert_int_equal(views_stat(v->a, "to").st_nlink, 3);
+    assert_int_equal(views_stat(v->a, "to/child/..").st_ino, views_stat(v->b, "to").st_ino);
     MUST_FAIL(renameat(v->a, "to", v->a, "to/child/loop"), EINVAL);
     MUST(unlinkat(v->a, "to/child", AT_REMOVEDIR));
     MUST(unlinkat(v->a, "to", AT_REMOVEDIR));
@@ -166,12 +90,12 @@ static void exchange_and_noreplace_are_seen(void **state)
 {
     struct views *v = *state;
 
-    close(file_make(v->a, "left", "left"));
-    close(file_make(v->b, "right", "right"));
+    close(views_file(v->a, "left", "left"));
+    close(views_file(v->b, "right", "right"));
     MUST_FAIL(renameat2(v->b, "left", v->b, "right", RENAME_NOREPLACE), EEXIST);
     MUST(renameat2(v->a, "left", v->a, "right", RENAME_EXCHANGE));
-    expect_content(v->b, "left", "right");
-    expect_content(v->b, "right", "left");
+    views_expect_content(v->b, "left", "right");
+    views_expect_content(v->b, "right", "left");
     MUST(unlinkat(v->a, "left", 0));
     MUST(renameat2(v->b, "right", v->b, "left", RENAME_NOREPLACE));
     MUST(unlinkat(v->a, "left", 0));
@@ -182,16 +106,16 @@ static void links_are_seen(void **state)
     struct views *v = *state;
     char target[64] = "";
 
-    close(file_make(v->a, "first", "linked"));
+    close(views_file(v->a, "first", "linked"));
     MUST(linkat(v->a, "first", v->a, "second", 0));
-    assert_int_equal(stat_of(v->b, "first").st_nlink, 2);
+    assert_int_equal(views_stat(v->b, "first").st_nlink, 2);
     MUST(unlinkat(v->b, "first", 0));
-    assert_int_equal(stat_of(v->a, "second").st_nlink, 1);
-    expect_content(v->a, "second", "linked");
+    assert_int_equal(views_stat(v->a, "second").st_nlink, 1);
+    views_expect_content(v->a, "second", "linked");
     MUST(symlinkat("second", v->a, "symbolic"));
     MUST_MOVE(readlinkat(v->b, "symbolic", target, sizeof(target)), 6);
     assert_string_equal(target, "second");
-    expect_content(v->b, "symbolic", "linked");
+    views_expect_content(v->b, "symbolic", "linked");
     MUST(unlinkat(v->b, "symbolic", 0));
     MUST(unlinkat(v->b, "second", 0));
 }
@@ -202,9 +126,9 @@ static void special_files_are_seen(void **state)
 
     MUST(mknodat(v->a, "fifo", S_IFIFO | 0600, 0));
     MUST(mknodat(v->a, "device", S_IFCHR | 0600, makedev(1, 3)));
-    assert_true(S_ISFIFO(stat_of(v->b, "fifo").st_mode));
-    assert_true(S_ISCHR(stat_of(v->b, "device").st_mode));
-    assert_int_equal(stat_of(v->b, "device").st_rdev, makedev(1, 3));
+    assert_true(S_ISFIFO(views_stat(v->b, "fifo").st_mode));
+    assert_true(S_ISCHR(views_stat(v->b, "device").st_mode));
+    assert_int_equal(views_stat(v->b, "device").st_rdev, makedev(1, 3));
     MUST(unlinkat(v->b, "fifo", 0));
     MUST(unlinkat(v->b, "device", 0));
 }
@@ -217,11 +141,11 @@ static void attributes_are_seen(void **state)
     struct timespec times[2] = {{.tv_sec = 1000, .tv_nsec = 1}, {.tv_sec = 2000, .tv_nsec = 2}};
     struct stat seen;
 
-    close(file_make(v->a, "attributes", "x"));
+    close(views_file(v->a, "attributes", "x"));
     MUST(fchmodat(v->a, "attributes", 0640, 0));
     MUST(fchownat(v->a, "attributes", 12, 34, 0));
     MUST(utimensat(v->a, "attributes", times, 0));
-    seen = stat_of(v->b, "attributes");
+    seen = views_stat(v->b, "attributes");
     assert_int_equal(seen.st_mode & 07777, 0640);
     assert_int_equal(seen.st_uid, 12);
     assert_int_equal(seen.st_gid, 34);
@@ -234,7 +158,7 @@ static void attributes_are_seen(void **state)
 static void extended_attributes_are_seen(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "xattr", "x"), b = MUST(openat(v->b, "xattr", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "xattr", "x"), b = MUST(openat(v->b, "xattr", O_RDWR | O_CLOEXEC));
     char value[16] = "";
 
     MUST(fsetxattr(a, "user.name", "value", 5, XATTR_CREATE));
@@ -253,7 +177,7 @@ static void extended_attributes_are_seen(void **state)
 static void writes_are_seen(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "data", "one"), b = MUST(openat(v->b, "data", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "data", "one"), b = MUST(openat(v->b, "data", O_RDWR | O_CLOEXEC));
 
     for (int round = 0; round < 50; round++) {
         char text[16], seen[16] = "";
@@ -274,19 +198,19 @@ static void writes_are_seen(void **state)
 static void sizes_are_seen(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "size", "0123456789");
+    int a = views_file(v->a, "size", "0123456789");
     int b = MUST(openat(v->b, "size", O_RDWR | O_CLOEXEC));
     char seen[BLOCK_BYTES] = "";
 
     MUST_MOVE(pwrite(a, "end", 3, 100000), 3);
-    assert_int_equal(stat_of(v->b, "size").st_size, 100003);
+    assert_int_equal(views_stat(v->b, "size").st_size, 100003);
     MUST(ftruncate(b, 4));
-    assert_int_equal(stat_of(v->a, "size").st_size, 4);
+    assert_int_equal(views_stat(v->a, "size").st_size, 4);
     MUST(ftruncate(a, 8));
     MUST_MOVE(pread(b, seen, sizeof(seen), 0), 8);
     assert_memory_equal(seen, "0123\0\0\0\0", 8);
     close(MUST(openat(v->b, "size", O_WRONLY | O_TRUNC | O_CLOEXEC)));
-    assert_int_equal(stat_of(v->a, "size").st_size, 0);
+    assert_int_equal(views_stat(v->a, "size").st_size, 0);
     MUST_MOVE(pread(a, seen, sizeof(seen), 0), 0);
     close(a);
     close(b);
@@ -303,8 +227,8 @@ static void appends_find_the_end(void **state)
         MUST_MOVE(write(a, "aaaa", 4), 4);
         MUST_MOVE(write(b, "bbbb", 4), 4);
     }
-    assert_int_equal(stat_of(v->a, "log").st_size, 400);
-    assert_int_equal(stat_of(v->b, "log").st_size, 400);
+    assert_int_equal(views_stat(v->a, "log").st_size, 400);
+    assert_int_equal(views_stat(v->b, "log").st_size, 400);
     for (int round = 0; round < 50; round++) {
         char seen[8];
 
@@ -319,7 +243,7 @@ static void appends_find_the_end(void **state)
 static void holes_are_seen(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "holes", "x"), b = MUST(openat(v->b, "holes", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "holes", "x"), b = MUST(openat(v->b, "holes", O_RDWR | O_CLOEXEC));
     char block[BLOCK_BYTES], zero[BLOCK_BYTES] = "";
 
     memset(block, 'd', sizeof(block));
@@ -332,7 +256,7 @@ static void holes_are_seen(void **state)
     assert_int_equal(lseek(b, 0, SEEK_HOLE), 4 * BLOCK_BYTES);
     assert_int_equal(lseek(b, 4 * BLOCK_BYTES, SEEK_DATA), 8 * BLOCK_BYTES);
     MUST(fallocate(b, 0, 0, 1 << 20));
-    assert_int_equal(stat_of(v->a, "holes").st_size, 1 << 20);
+    assert_int_equal(views_stat(v->a, "holes").st_size, 1 << 20);
     close(a);
     close(b);
     MUST(unlinkat(v->b, "holes", 0));
@@ -342,7 +266,7 @@ static void holes_are_seen(void **state)
 static void unlinked_file_lives_while_open_elsewhere(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "unlinked", "still here");
+    int a = views_file(v->a, "unlinked", "still here");
     int b = MUST(openat(v->b, "unlinked", O_RDWR | O_CLOEXEC));
     char seen[16] = "";
 
@@ -354,8 +278,8 @@ static void unlinked_file_lives_while_open_elsewhere(void **state)
     MUST_MOVE(pwrite(b, "more", 4, 10), 4);
     MUST(fsync(b));
     close(b);
-    close(file_make(v->a, "unlinked", "a new one"));
-    expect_content(v->b, "unlinked", "a new one");
+    close(views_file(v->a, "unlinked", "a new one"));
+    views_expect_content(v->b, "unlinked", "a new one");
     MUST(unlinkat(v->b, "unlinked", 0));
 }
 
@@ -371,7 +295,7 @@ static int lock_range(int file, int command, short type, off_t start, off_t leng
 static void range_locks_exclude(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "locked", "x"), b = MUST(openat(v->b, "locked", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "locked", "x"), b = MUST(openat(v->b, "locked", O_RDWR | O_CLOEXEC));
 
     MUST(lock_range(a, F_OFD_SETLK, F_WRLCK, 0, 100));
     MUST_FAIL(lock_range(b, F_OFD_SETLK, F_RDLCK, 50, 100), EAGAIN);
@@ -390,7 +314,7 @@ static void range_locks_exclude(void **state)
 static void lock_owner_is_told(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "query", "x"), b = MUST(openat(v->b, "query", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "query", "x"), b = MUST(openat(v->b, "query", O_RDWR | O_CLOEXEC));
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
     MUST(lock_range(a, F_OFD_SETLK, F_WRLCK, 10, 20));
@@ -414,7 +338,7 @@ static void lock_owner_is_told(void **state)
 static void flocks_exclude(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "flock", "x"), b = MUST(openat(v->b, "flock", O_RDWR | O_CLOEXEC));
+    int a = views_file(v->a, "flock", "x"), b = MUST(openat(v->b, "flock", O_RDWR | O_CLOEXEC));
 
     MUST(flock(a, LOCK_EX | LOCK_NB));
     MUST_FAIL(flock(b, LOCK_SH | LOCK_NB), EWOULDBLOCK);
@@ -459,7 +383,7 @@ static int waiter_status(pid_t child)
 static void waiter_gets_the_lock(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "waited", "x"), status;
+    int a = views_file(v->a, "waited", "x"), status;
     pid_t child;
 
     MUST(lock_range(a, F_OFD_SETLK, F_WRLCK, 0, 0));
@@ -475,7 +399,7 @@ static void waiter_gets_the_lock(void **state)
 static void waiter_can_be_killed(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "killed", "x"), status;
+    int a = views_file(v->a, "killed", "x"), status;
     pid_t child;
 
     MUST(lock_range(a, F_OFD_SETLK, F_WRLCK, 0, 0));
@@ -524,7 +448,7 @@ static void expect_free(struct views *v, long before_mib, long change_mib)
 static void free_space_is_seen(void **state)
 {
     struct views *v = *state;
-    int a = file_make(v->a, "space", "x");
+    int a = views_file(v->a, "space", "x");
     long before_mib;
 
     expect_free(v, free_mib(v->a), 0);
@@ -561,5 +485,5 @@ int main(void)
         cmocka_unit_test(free_space_is_seen),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, views_setup, views_teardown);
 }

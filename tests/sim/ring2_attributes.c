@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "fs/acl.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/operation.h"
@@ -37,6 +38,7 @@ static unsigned choose_change(struct ring2_client *client, struct ring2_tree_nod
         node->mode = (node->mode & S_IFMT) | (mode_t)ring2_choose(client, 010000);
         node->uid = (uid_t)ring2_choose(client, 5);
         node->gid = (gid_t)ring2_choose(client, 5);
+        ring2_acl_follow_mode(node);
         stat->st_mode = node->mode;
         stat->st_uid = node->uid;
         stat->st_gid = node->gid;
@@ -181,8 +183,12 @@ static void list_xattrs(struct ring2_client *client, unsigned entry_node)
         if (client->tree.nodes[entry_node].xattr_sizes[i] != 0)
             expected += (ssize_t)strlen(ring2_xattr_name(i)) + 1;
     }
-    ssize_t result = operation_list_xattr(ring2_volume_of(client),
-                                          ring2_inode_of(client, entry_node), names, sizeof(names));
+    if (client->tree.nodes[entry_node].access.is_there)
+        expected += (ssize_t)strlen(ACL_ACCESS_NAME) + 1;
+    if (client->tree.nodes[entry_node].defaults.is_there)
+        expected += (ssize_t)strlen(ACL_DEFAULT_NAME) + 1;
+    ssize_t result = operation_list_xattr(
+        ring2_volume_of(client), ring2_inode_of(client, entry_node), true, names, sizeof(names));
     if (!ring2_goes_on(client->history))
         return;
     if (result != expected)
@@ -194,9 +200,11 @@ void ring2_attributes_step(struct ring2_client *client)
 {
     struct ring2_tree_entry *entry = ring2_choose_entry(client);
     unsigned xattr = (unsigned)ring2_choose(client, RING2_XATTRS);
-    uint64_t dice = ring2_choose(client, 10);
+    uint64_t dice = ring2_choose(client, 13);
     if (entry == NULL || dice < 3)
         change_attributes(client);
+    else if (dice >= 10)
+        ring2_acl_step(client, entry->node);
     else if (dice < 5)
         remove_xattr(client, entry->node, xattr);
     else if (dice < 8)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/acl.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/operation.h"
@@ -23,6 +24,10 @@ struct found_entry {
     uint32_t target_length; // 0: no link, or not the text that it should be
     uint32_t xattr_sizes[RING2_XATTRS];
     bool xattrs_are_good;
+    struct found_list {
+        size_t size;
+        uint8_t value[RING2_ACL_BYTES_MAX];
+    } access, defaults;
 };
 
 struct found_tree {
@@ -93,6 +98,18 @@ static void collect_xattrs(struct found_tree *found, struct found_entry *entry)
     free(expected);
 }
 
+static void collect_list(struct found_tree *found, uint64_t inode, const char *name,
+                         struct found_list *list)
+{
+    ssize_t size =
+        operation_get_xattr(found->volume, inode, name, list->value, sizeof(list->value));
+    if (size >= 0)
+        list->size = (size_t)size;
+    else if (size != -ENODATA)
+        ring2_fail(found->history, "%s of inode %" PRIu64 ": %s", name, inode,
+                   error_text((int)size));
+}
+
 static void collect_directory(struct found_tree *found, uint64_t directory)
 {
     unsigned first = found->count;
@@ -105,6 +122,8 @@ static void collect_directory(struct found_tree *found, uint64_t directory)
     for (unsigned i = first; i < end && !found->history->result.is_failed; i++) {
         struct found_entry *entry = &found->entries[i];
         collect_xattrs(found, entry);
+        collect_list(found, entry->inode, ACL_ACCESS_NAME, &entry->access);
+        collect_list(found, entry->inode, ACL_DEFAULT_NAME, &entry->defaults);
         if (S_ISLNK(entry->stat.st_mode))
             collect_target(found, entry);
         if (S_ISDIR(entry->stat.st_mode))
@@ -125,6 +144,13 @@ static const struct found_entry *find_entry(const struct found_tree *found, uint
     return NULL;
 }
 
+static bool is_list(const struct ring2_acl *acl, const struct found_list *found)
+{
+    uint8_t value[RING2_ACL_BYTES_MAX];
+    size_t size = acl->is_there ? ring2_acl_value(acl, true, value) : 0;
+    return size == found->size && memcmp(value, found->value, size) == 0;
+}
+
 static const char *compare_node(const struct ring2_tree *tree, unsigned index,
                                 const struct found_entry *found)
 {
@@ -143,6 +169,10 @@ static const char *compare_node(const struct ring2_tree *tree, unsigned index,
     if (!found->xattrs_are_good ||
         memcmp(node->xattr_sizes, found->xattr_sizes, sizeof(node->xattr_sizes)) != 0)
         return "extended attributes";
+    if (!is_list(&node->access, &found->access))
+        return "access list";
+    if (!is_list(&node->defaults, &found->defaults))
+        return "default list";
     return NULL;
 }
 

@@ -205,7 +205,7 @@ static void punch_comb(struct ring2_history *history, struct volume *volume, str
 void ring2_history_fill(struct ring2_history *history)
 {
     struct volume *volume = history->nodes[0].volume;
-    struct credentials who = {0, 0};
+    struct credentials who = {.uid = 0, .gid = 0};
     struct attributes made;
     struct open_file *file;
     uint64_t left = 50 + random_below(&history->random, 600);

@@ -23,7 +23,7 @@ static void use_body(void *argument)
 {
     const struct damage *damage = argument;
     struct volume *volume = damage->node->volume;
-    struct credentials who = {0, 0};
+    struct credentials who = {.uid = 0, .gid = 0};
     struct attributes made;
     struct open_file *file;
     if (operation_create(volume, volume->geometry.root_inode, "new", S_IFREG | 0600, 0, &who,

@@ -140,7 +140,10 @@ static void write_range(struct ring2_client *client, struct ring2_handle *handle
         ring2_begin(file, RING2_WRITE, offset, offset + length);
     uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
     ring2_fill(buffer, file->id, operation->sequence, offset, length);
-    ssize_t result = operation_write(volume_of(client), handle->open, offset, buffer, length);
+    bool copies = (handle->flags & O_APPEND) == 0 && choose(client, 30) == 0;
+    ssize_t result = copies
+                         ? ring2_unnamed_copy(client, handle, offset, buffer, length)
+                         : operation_write(volume_of(client), handle->open, offset, buffer, length);
     free(buffer);
     if (!ring2_goes_on(client->history))
         return;

@@ -17,7 +17,7 @@ static struct ring2_handle *free_handle(struct ring2_client *client)
     return NULL;
 }
 
-static void take_handle(struct ring2_client *client, struct ring2_handle *handle,
+void ring2_handles_take(struct ring2_client *client, struct ring2_handle *handle,
                         struct open_file *open, struct ring2_file *file, uint64_t inode, int flags)
 {
     *handle = (struct ring2_handle){
@@ -48,7 +48,7 @@ static void create_and_open(struct ring2_client *client, struct ring2_handle *ha
 {
     struct ring2_attempt attempt = {.client = client, .what = "create"};
     unsigned directory = ring2_choose_directory(client), name = ring2_choose_name(client);
-    struct credentials who = {1000, 100 + client->number};
+    struct credentials who = {.uid = 1000, .gid = 100 + client->number};
     struct ring2_tree_node node = {
         .mode = S_IFREG | (mode_t)ring2_choose(client, 01000), .uid = who.uid, .gid = who.gid};
     struct attributes made = {0};
@@ -66,14 +66,14 @@ static void create_and_open(struct ring2_client *client, struct ring2_handle *ha
     client->pending.nodes[attempt.node].inode = node.file->inode = made.inode;
     ring2_attempt_end(&attempt, result);
     if (result == 0)
-        take_handle(client, handle, open, node.file, made.inode, O_RDWR);
+        ring2_handles_take(client, handle, open, node.file, made.inode, O_RDWR);
     ring2_did(client->history, result == 0 ? RING2_ROW_create_open : RING2_ROW_create_exclusive);
 }
 
 static void create_existing(struct ring2_client *client, struct ring2_handle *handle,
                             const struct ring2_tree_entry *entry)
 {
-    struct credentials who = {0, 0};
+    struct credentials who = {.uid = 0, .gid = 0};
     struct attributes made = {0};
     struct open_file *open = NULL;
     const struct ring2_tree_node node = client->tree.nodes[entry->node];
@@ -83,7 +83,7 @@ static void create_existing(struct ring2_client *client, struct ring2_handle *ha
                                   S_IFREG | 0600, 0, &who, O_RDWR | O_CREAT, &made, &open);
     handle->is_busy = false;
     if (result == 0)
-        take_handle(client, handle, open, node.file, node.inode, O_RDWR);
+        ring2_handles_take(client, handle, open, node.file, node.inode, O_RDWR);
     if (!ring2_goes_on(client->history))
         return;
     if (result != 0 || made.inode != node.inode)
@@ -120,7 +120,7 @@ static void open_file_of(struct ring2_client *client, struct ring2_handle *handl
     int result = operation_open(ring2_volume_of(client), node->inode, flags, &open);
     handle->is_busy = false;
     if (result == 0)
-        take_handle(client, handle, open, node->file, node->inode, flags);
+        ring2_handles_take(client, handle, open, node->file, node->inode, flags);
     if (ring2_goes_on(client->history) && truncation != NULL && result == 0)
         ring2_end(node->file, truncation, RING2_FILE_BYTES_MAX);
     check_opened(client, node->inode, flags, result);
@@ -171,15 +171,21 @@ void ring2_handles_step(struct ring2_client *client)
     struct ring2_handle *handle = &client->handles[ring2_choose(client, RING2_HANDLES)];
     if (handle->open == NULL) {
         struct ring2_handle *free_one = free_handle(client);
-        if (ring2_choose(client, 2) == 0)
+        uint64_t dice = ring2_choose(client, 8);
+        if (dice == 0)
+            ring2_unnamed_create(client, free_one);
+        else if (dice < 4)
             create_and_open(client, free_one);
         else
             open_name(client, free_one);
         return;
     }
+    bool is_unlinked = !has_name(client, handle->file);
     client->node = handle->node;
     if (ring2_choose(client, 12) == 0)
         close_handle(client, handle);
+    else if (is_unlinked && ring2_choose(client, 12) == 0)
+        ring2_unnamed_link(client, handle);
     else
-        ring2_files_step(client, handle, !has_name(client, handle->file));
+        ring2_files_step(client, handle, is_unlinked);
 }

@@ -193,7 +193,7 @@ static void make_tops(void *argument)
     struct ring2_history *history = argument;
     struct volume *volume = history->nodes[0].volume;
     for (unsigned i = 0; i < RING2_CLIENTS; i++) {
-        struct credentials who = {0, 0};
+        struct credentials who = {.uid = 0, .gid = 0};
         struct attributes made;
         char name[8];
         snprintf(name, sizeof(name), "c%u", i);

@@ -16,7 +16,8 @@
 //   ring2_check.c   a mounted volume      ring2_handles.c     open and close
 //                   against both          ring2_files.c       content, by the core and by lanes
 //   ring2_fsck.c    the structures        ring2_cut.c         a power cut, its recovery cut again
-//   ring2_rows.c    proof of what was done
+//   ring2_rows.c    proof of what was done    ring2_unnamed.c  files without a name
+//                                         ring2_acl.c         access control lists
 #pragma once
 
 #include <stdbool.h>
@@ -60,9 +61,11 @@ struct ring2_handle {
     struct open_file *open; // NULL: free
     struct ring2_file *file;
     uint64_t inode;
-    int flags;     // of open(2)
-    unsigned node; // that has it open
-    bool is_busy;  // the client is at work on it
+    int flags;                      // of open(2)
+    unsigned node;                  // that has it open
+    bool is_busy;                   // the client is at work on it
+    struct ring2_tree_node unnamed; // if has_no_name: what it will be once it has one
+    bool has_no_name;               // made without, and none was given yet
     unsigned lane_users;
 };
 
@@ -145,6 +148,14 @@ void ring2_damage(struct ring2_history *history, const struct sim_disk *disk);
 // One operation of a client, of any kind. From a coroutine.
 void ring2_client_step(struct ring2_client *client);
 void ring2_handles_step(struct ring2_client *client);
+void ring2_handles_take(struct ring2_client *client, struct ring2_handle *handle,
+                        struct open_file *open, struct ring2_file *file, uint64_t inode, int flags);
+// Files without a name: one more on a free handle; a name for one that has none.
+void ring2_unnamed_create(struct ring2_client *client, struct ring2_handle *handle);
+void ring2_unnamed_link(struct ring2_client *client, struct ring2_handle *handle);
+// As operation_write, but the bytes are copied from such a file.
+ssize_t ring2_unnamed_copy(struct ring2_client *client, struct ring2_handle *handle,
+                           uint64_t offset, const void *buffer, uint64_t length);
 void ring2_names_make(struct ring2_client *client);
 void ring2_names_link(struct ring2_client *client);
 void ring2_names_unlink(struct ring2_client *client);
@@ -152,6 +163,7 @@ void ring2_names_rmdir(struct ring2_client *client);
 void ring2_names_rename(struct ring2_client *client);
 void ring2_names_look(struct ring2_client *client);
 void ring2_attributes_step(struct ring2_client *client);
+void ring2_acl_step(struct ring2_client *client, unsigned node);
 // Ends all handles.
 void ring2_client_close_all(struct ring2_client *client);
 bool ring2_is_open(const struct ring2_client *client, const struct ring2_file *file);

@@ -38,7 +38,7 @@ static int make_node(struct ring2_client *client, unsigned directory, unsigned n
                      const struct ring2_tree_node *node, struct attributes *made)
 {
     struct volume *volume = ring2_volume_of(client);
-    struct credentials who = {node->uid, node->gid};
+    struct credentials who = {.uid = node->uid, .gid = node->gid};
     uint64_t parent = ring2_inode_of(client, directory);
     char target[4096];
     if (S_ISDIR(node->mode))
@@ -74,8 +74,12 @@ void ring2_names_make(struct ring2_client *client)
     client->pending.nodes[attempt.node].inode = made.inode;
     if (node.file != NULL)
         node.file->inode = made.inode;
-    if (ring2_attempt_end(&attempt, result))
-        ring2_did(client->history, row_of_type(&node));
+    bool inherits = client->tree.nodes[directory].defaults.is_there;
+    if (!ring2_attempt_end(&attempt, result))
+        return;
+    ring2_did(client->history, row_of_type(&node));
+    if (inherits && !S_ISLNK(node.mode))
+        ring2_did(client->history, RING2_ROW_acl_inherited);
 }
 
 void ring2_names_link(struct ring2_client *client)

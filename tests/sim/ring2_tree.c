@@ -34,7 +34,7 @@ const char *ring2_name(unsigned name)
 const char *ring2_xattr_name(unsigned xattr)
 {
     static const char *const names[RING2_XATTRS] = {"user.small", "trusted.large",
-                                                    "system.posix_acl_access"};
+                                                    "security.small"};
     return names[xattr];
 }
 
@@ -112,9 +112,65 @@ static int enter(struct ring2_tree *tree, unsigned directory, unsigned name, uns
     return 0;
 }
 
-// A directory with the bit hands down its group, and to directories the bit.
-static void inherit_group(const struct ring2_tree_node *parent, struct ring2_tree_node *child)
+// --- access control lists ------------------------------------------------------------------------
+
+static uint8_t *put(uint8_t *at, uint64_t number, unsigned bytes)
 {
+    for (unsigned i = 0; i < bytes; i++)
+        *at++ = (uint8_t)(number >> 8 * i);
+    return at;
+}
+
+static uint8_t *put_entry(uint8_t *at, unsigned tag, unsigned permissions, uint32_t id)
+{
+    return put(put(put(at, tag, 2), permissions, 2), id, 4);
+}
+
+size_t ring2_acl_value(const struct ring2_acl *acl, bool is_whole, uint8_t *value)
+{
+    uint8_t *at = put(value, 2, 4);
+    at = put_entry(at, 1, acl->owner, UINT32_MAX);
+    if (is_whole)
+        at = put_entry(at, 2, acl->named, 7);
+    at = put_entry(at, 4, is_whole ? acl->group : acl->mask, UINT32_MAX);
+    if (is_whole)
+        at = put_entry(at, 16, acl->mask, UINT32_MAX);
+    at = put_entry(at, 32, acl->others, UINT32_MAX);
+    return (size_t)(at - value);
+}
+
+void ring2_acl_follow_mode(struct ring2_tree_node *node)
+{
+    node->access.owner = node->mode >> 6 & 7;
+    node->access.mask = node->mode >> 3 & 7;
+    node->access.others = node->mode & 7;
+}
+
+void ring2_mode_follow_acl(struct ring2_tree_node *node)
+{
+    const struct ring2_acl *acl = &node->access;
+    node->mode = (node->mode & ~(mode_t)0777) | (mode_t)acl->owner << 6 | (mode_t)acl->mask << 3 |
+                 acl->others;
+}
+
+static void inherit_acl(const struct ring2_tree_node *parent, struct ring2_tree_node *child)
+{
+    mode_t asked = child->mode;
+    if (!parent->defaults.is_there || S_ISLNK(asked))
+        return;
+    child->access = parent->defaults;
+    ring2_mode_follow_acl(child);
+    child->mode &= asked | ~(mode_t)0777;
+    ring2_acl_follow_mode(child);
+    if (S_ISDIR(asked))
+        child->defaults = parent->defaults;
+}
+
+// --- changes -------------------------------------------------------------------------------------
+
+void ring2_inherit(const struct ring2_tree_node *parent, struct ring2_tree_node *child)
+{
+    inherit_acl(parent, child);
     if ((parent->mode & S_ISGID) == 0)
         return;
     child->gid = parent->gid;
@@ -134,7 +190,7 @@ int ring2_make(struct ring2_tree *tree, unsigned directory, unsigned name,
     int result = enter(tree, directory, name, *node);
     if (result == 0) {
         tree->nodes[*node] = *what;
-        inherit_group(&tree->nodes[directory], &tree->nodes[*node]);
+        ring2_inherit(&tree->nodes[directory], &tree->nodes[*node]);
     }
     return result;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,6 +19,13 @@ enum {
     RING2_TREE_TOP = 0, // the client's directory, a node like others
 };
 
+// An access control list: one user is named. An access list shares owner, mask and others with the
+// mode of its inode.
+struct ring2_acl {
+    bool is_there;
+    uint8_t owner, named, group, mask, others;
+};
+
 struct ring2_tree_node {
     mode_t mode; // with type; 0: unused
     uid_t uid;
@@ -25,7 +33,8 @@ struct ring2_tree_node {
     uint64_t inode;                     // 0: not known (made when the crash came)
     uint32_t target_length;             // of a symbolic link, its bytes follow from it
     uint32_t xattr_sizes[RING2_XATTRS]; // 0: not there; its bytes follow from it
-    struct ring2_file *file;            // regular files
+    struct ring2_acl access, defaults;
+    struct ring2_file *file; // regular files
 };
 
 struct ring2_tree_entry {
@@ -50,6 +59,16 @@ bool ring2_is_directory(const struct ring2_tree_node *node);
 // NULL if the name is free.
 struct ring2_tree_entry *ring2_find(struct ring2_tree *tree, unsigned directory, unsigned name);
 unsigned ring2_links(const struct ring2_tree *tree, unsigned node);
+// The value of the attribute that a list stands in; only what a mode says, or all of it.
+enum { RING2_ACL_BYTES_MAX = 4 + 8 * 5 };
+size_t ring2_acl_value(const struct ring2_acl *acl, bool is_whole, uint8_t *value);
+// The list follows the mode, or the mode the list.
+void ring2_acl_follow_mode(struct ring2_tree_node *node);
+void ring2_mode_follow_acl(struct ring2_tree_node *node);
+
+// What a new inode takes over from its directory: one with the set-group-id bit hands down its
+// group, and to directories the bit; a default list becomes its access list.
+void ring2_inherit(const struct ring2_tree_node *parent, struct ring2_tree_node *child);
 bool ring2_is_empty(const struct ring2_tree *tree, unsigned directory);
 
 // Each changes the tree and answers what the operation must answer: 0 or -errno (then nothing is

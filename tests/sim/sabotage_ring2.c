@@ -23,6 +23,7 @@ int main(int argc, char **argv)
     static const char *const prefixes[] = {"pass_",
                                            "part_write_",
                                            "unlink_",
+                                           "link_",
                                            "truncate_",
                                            "grow_",
                                            "first_write_",

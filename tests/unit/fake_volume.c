@@ -187,6 +187,13 @@ int operation_create(struct volume *volume, uint64_t parent, const char *name, m
     return 0;
 }
 
+int operation_create_unnamed(struct volume *volume, uint64_t parent, mode_t mode,
+                             const struct credentials *who, int open_flags, struct attributes *out,
+                             struct open_file **file)
+{
+    return operation_create(volume, parent, "(no name)", mode, 0, who, open_flags, out, file);
+}
+
 int operation_make_directory(struct volume *volume, uint64_t parent, const char *name, mode_t mode,
                              const struct credentials *who, struct attributes *out)
 {
@@ -293,9 +300,10 @@ ssize_t operation_get_xattr(struct volume *volume, uint64_t inode, const char *n
     return 5;
 }
 
-ssize_t operation_list_xattr(struct volume *volume, uint64_t inode, char *names, size_t size)
+ssize_t operation_list_xattr(struct volume *volume, uint64_t inode, bool with_trusted, char *names,
+                             size_t size)
 {
-    (void)volume, (void)inode;
+    (void)volume, (void)inode, (void)with_trusted;
     if (size != 0)
         memcpy(names, "user.fake", 10);
     return 10;
@@ -372,6 +380,13 @@ ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t 
     if (offset + length > to->size)
         to->size = offset + length;
     return (ssize_t)length;
+}
+
+ssize_t operation_copy(struct volume *volume, struct open_file *from, uint64_t from_offset,
+                       struct open_file *to, uint64_t to_offset, uint64_t length)
+{
+    (void)volume, (void)from, (void)from_offset, (void)to, (void)to_offset, (void)length;
+    return -EOPNOTSUPP;
 }
 
 int operation_allocate(struct volume *volume, struct open_file *file, int mode, uint64_t offset,

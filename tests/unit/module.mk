@@ -57,6 +57,11 @@ tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c
 tests/unit/test_membership_merge_LIBRARIES := dlm format base
 tests/unit/test_membership_merge_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_fuse_dialect
+tests/unit/test_fuse_dialect_SOURCES   := tests/unit/test_fuse_dialect.c
+tests/unit/test_fuse_dialect_LIBRARIES := frontend base
+tests/unit/test_fuse_dialect_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_device_timeouts
 tests/unit/test_device_timeouts_SOURCES   := tests/unit/test_device_timeouts.c
 tests/unit/test_device_timeouts_LIBRARIES := base
@@ -137,6 +142,11 @@ tests/unit/test_allocator_SOURCES   := tests/unit/test_allocator.c $(STRUCTURE_W
 tests/unit/test_allocator_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_allocator_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_acl
+tests/unit/test_acl_SOURCES   := tests/unit/test_acl.c
+tests/unit/test_acl_LIBRARIES := fs_structures base
+tests/unit/test_acl_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_extent_map
 tests/unit/test_extent_map_SOURCES   := tests/unit/test_extent_map.c $(STRUCTURE_WORLD)
 tests/unit/test_extent_map_LIBRARIES := $(STRUCTURE_LIBRARIES)
@@ -202,6 +212,11 @@ UNIT_TESTS += tests/unit/test_operation_damage
 tests/unit/test_operation_damage_SOURCES   := tests/unit/test_operation_damage.c $(OPERATION_WORLD)
 tests/unit/test_operation_damage_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_damage_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_operation_unnamed
+tests/unit/test_operation_unnamed_SOURCES   := tests/unit/test_operation_unnamed.c $(OPERATION_WORLD)
+tests/unit/test_operation_unnamed_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_unnamed_LDLIBS    := -lcmocka -lz
 
 UNIT_TESTS += tests/unit/test_create_ahead
 tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c tests/unit/silent_masters.c \

@@ -7,7 +7,7 @@
 #include "fs/base/coroutine.h"
 #include "tests/sim/ring2_fsck.h"
 
-const struct credentials test_user = {1000, 1000};
+const struct credentials test_user = {.uid = 1000, .gid = 1000};
 
 static int setup(void **state, uint64_t bytes)
 {

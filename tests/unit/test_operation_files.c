@@ -505,7 +505,7 @@ static void keeping_xattrs(void *argument)
     assert_int_equal(operation_get_xattr(v, inode, "user.a", found, 4000), 4000);
     assert_memory_equal(found, value, 4000);
     assert_int_equal(operation_get_xattr(v, inode, "security.b", found, 0), 0);
-    assert_int_equal(operation_list_xattr(v, inode, names, sizeof(names)),
+    assert_int_equal(operation_list_xattr(v, inode, true, names, sizeof(names)),
                      strlen("user.a") + strlen("security.b") + 2);
     assert_int_equal(operation_remove_xattr(v, inode, "security.b"), 0);
     assert_int_equal(operation_remove_xattr(v, inode, "security.b"), -ENODATA);

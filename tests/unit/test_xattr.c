@@ -134,12 +134,12 @@ static void check_value(struct subject *subject, unsigned index)
 static void check_list(struct subject *subject)
 {
     char names[NAMES * (XATTR_NAME_BYTES_MAX + 1)];
-    ssize_t length = xattr_list(&subject->inode, names, sizeof(names));
+    ssize_t length = xattr_list(&subject->inode, true, names, sizeof(names));
     assert_true(length >= 0);
-    assert_int_equal(xattr_list(&subject->inode, NULL, 0), length);
+    assert_int_equal(xattr_list(&subject->inode, true, NULL, 0), length);
     if (length > 1)
-        assert_int_equal(xattr_list(&subject->inode, names, (size_t)length - 1), -ERANGE);
-    assert_int_equal(xattr_list(&subject->inode, names, sizeof(names)), length);
+        assert_int_equal(xattr_list(&subject->inode, true, names, (size_t)length - 1), -ERANGE);
+    assert_int_equal(xattr_list(&subject->inode, true, names, sizeof(names)), length);
     unsigned count = 0;
     for (char *name = names; name < names + length; name += strlen(name) + 1) {
         assert_true(xattr_get(&subject->inode, name, NULL, 0) >= 0);
@@ -431,7 +431,7 @@ static void run_hostile(void *argument)
     if (inode_load(&subject->inode, &subject->world->volume, subject->number) != 0)
         return;
     char names[4096];
-    xattr_list(&subject->inode, names, sizeof(names));
+    xattr_list(&subject->inode, true, names, sizeof(names));
     for (unsigned i = 0; i < NAMES; i++) {
         char name[XATTR_NAME_BYTES_MAX + 1];
         make_name(i, name);

@@ -172,8 +172,9 @@ static void fenced(void *context, uint32_t slot, uint64_t incarnation, enum fenc
                (unsigned long long)incarnation, fence_method_text(method));
     struct membership_node node = {.slot = slot, .incarnation = incarnation};
     const struct membership_view *view = membership_view_get(cluster->membership);
+    // Two nodes that joined from one survey may have the same incarnation, but not in one slot.
     for (uint32_t i = 0; i < view->dead_count; i++) {
-        if (view->dead[i].incarnation == incarnation)
+        if (view->dead[i].slot == slot && view->dead[i].incarnation == incarnation)
             node.node_id = view->dead[i].node_id;
     }
     cluster_node_event(cluster, MEMBERSHIP_EVENT_FENCED, &node);

@@ -34,7 +34,8 @@ struct cluster_peer *cluster_peer_get(struct cluster *cluster, const struct memb
 static bool is_dead_in(const struct membership_view *view, const struct membership_node *node)
 {
     for (uint32_t i = 0; i < view->dead_count; i++) {
-        if (view->dead[i].incarnation == node->incarnation)
+        if (view->dead[i].node_id == node->node_id &&
+            view->dead[i].incarnation == node->incarnation)
             return true;
     }
     return false;

@@ -237,8 +237,34 @@ static void resume(struct cluster *cluster)
 
 // --- all effects -----------------------------------------------------------------------------
 
+// What only a node can do that beats. One that leaves has FREE on the LUN before the group hears of
+// it (rule 28), and until then the group may count on it:
+//
+//   A  FREE durable, beats no more ── LEAVE ──►            LEFT
+//   B                                  dies
+//   C                                       view: A, C; A is to fence B        view: C, which
+//   fences B
+//
+// It does nothing then: with the next view it is another's.
+static bool needs_presence(enum membership_effect_type type)
+{
+    switch (type) {
+    case MEMBERSHIP_EFFECT_WATCH_JOINER:
+    case MEMBERSHIP_EFFECT_FENCE:
+    case MEMBERSHIP_EFFECT_FENCE_CANCEL:
+    case MEMBERSHIP_EFFECT_REPLAY:
+    case MEMBERSHIP_EFFECT_CHECK_MAILBOX:
+    case MEMBERSHIP_EFFECT_RESUME:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void cluster_carry_out(struct cluster *cluster, const struct membership_effect *effect)
 {
+    if (cluster->presence == NULL && needs_presence(effect->type))
+        return;
     switch (effect->type) {
     case MEMBERSHIP_EFFECT_SEND:
         corosync_multicast(cluster->corosync, membership_effects_bytes(&cluster->effects, effect),

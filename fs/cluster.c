@@ -456,6 +456,15 @@ static void cluster_free(struct cluster *cluster)
     free(cluster);
 }
 
+//   A  RECOVERED(B): works through B's orphans, holds their list
+//   A  umount: volume_stop gives back all locks                      and one of them is held
+void cluster_volume_stops(struct cluster *cluster)
+{
+    cluster->volume_is_stopped = true;
+    while (cluster->volume_users > 0)
+        wait_queue_wait(cluster->config.environment->scheduler, &cluster->moved);
+}
+
 // 'left' is durable on the LUN before the group hears of it (rule 28); until the group has heard,
 // this node still answers as a master.
 int cluster_leave(struct cluster *cluster)

@@ -176,8 +176,10 @@ static void start_replay(struct cluster *cluster, const struct membership_node *
 static void orphans(void *argument)
 {
     struct replay_job *job = argument;
-    recovery_orphans(job->cluster->config.volume, job->node.slot);
-    cluster_helper_ended(job->cluster);
+    struct cluster *cluster = job->cluster;
+    recovery_orphans(cluster->config.volume, job->node.slot);
+    cluster->volume_users--;
+    cluster_helper_ended(cluster);
     free(job);
 }
 
@@ -190,11 +192,13 @@ static void recovered(struct cluster *cluster, const struct membership_node *nod
     dlm_service_recovered(cluster->locks, (struct dlm_node){node->node_id, node->incarnation});
     struct cluster_peer *peer = cluster_peer_find(cluster, node->node_id, node->incarnation);
     bool is_ours = peer != NULL && peer->is_replayed_here;
-    if (!is_ours || cluster->config.volume->locks == NULL || cluster->is_closing)
+    if (!is_ours || cluster->config.volume->locks == NULL || cluster->is_closing ||
+        cluster->volume_is_stopped)
         return;
     struct replay_job *job = malloc(sizeof(*job));
     CHECK(job != NULL);
     *job = (struct replay_job){cluster, *node};
+    cluster->volume_users++;
     cluster_helper_start(cluster, "orphans", orphans, job);
 }
 

@@ -172,8 +172,9 @@ static void fenced(void *context, uint32_t slot, uint64_t incarnation, enum fenc
                (unsigned long long)incarnation, fence_method_text(method));
     struct membership_node node = {.slot = slot, .incarnation = incarnation};
     const struct membership_view *view = membership_view_get(cluster->membership);
+    // Two nodes that joined from one survey may have the same incarnation, but not in one slot.
     for (uint32_t i = 0; i < view->dead_count; i++) {
-        if (view->dead[i].incarnation == incarnation)
+        if (view->dead[i].slot == slot && view->dead[i].incarnation == incarnation)
             node.node_id = view->dead[i].node_id;
     }
     cluster_node_event(cluster, MEMBERSHIP_EVENT_FENCED, &node);
@@ -453,6 +454,15 @@ static void cluster_free(struct cluster *cluster)
     membership_effects_deinit(&cluster->effects);
     free(cluster->corosync_config);
     free(cluster);
+}
+
+//   A  RECOVERED(B): works through B's orphans, holds their list
+//   A  umount: volume_stop gives back all locks                      and one of them is held
+void cluster_volume_stops(struct cluster *cluster)
+{
+    cluster->volume_is_stopped = true;
+    while (cluster->volume_users > 0)
+        wait_queue_wait(cluster->config.environment->scheduler, &cluster->moved);
 }
 
 // 'left' is durable on the LUN before the group hears of it (rule 28); until the group has heard,

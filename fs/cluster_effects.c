@@ -176,8 +176,10 @@ static void start_replay(struct cluster *cluster, const struct membership_node *
 static void orphans(void *argument)
 {
     struct replay_job *job = argument;
-    recovery_orphans(job->cluster->config.volume, job->node.slot);
-    cluster_helper_ended(job->cluster);
+    struct cluster *cluster = job->cluster;
+    recovery_orphans(cluster->config.volume, job->node.slot);
+    cluster->volume_users--;
+    cluster_helper_ended(cluster);
     free(job);
 }
 
@@ -190,11 +192,13 @@ static void recovered(struct cluster *cluster, const struct membership_node *nod
     dlm_service_recovered(cluster->locks, (struct dlm_node){node->node_id, node->incarnation});
     struct cluster_peer *peer = cluster_peer_find(cluster, node->node_id, node->incarnation);
     bool is_ours = peer != NULL && peer->is_replayed_here;
-    if (!is_ours || cluster->config.volume->locks == NULL || cluster->is_closing)
+    if (!is_ours || cluster->config.volume->locks == NULL || cluster->is_closing ||
+        cluster->volume_is_stopped)
         return;
     struct replay_job *job = malloc(sizeof(*job));
     CHECK(job != NULL);
     *job = (struct replay_job){cluster, *node};
+    cluster->volume_users++;
     cluster_helper_start(cluster, "orphans", orphans, job);
 }
 
@@ -237,8 +241,34 @@ static void resume(struct cluster *cluster)
 
 // --- all effects -----------------------------------------------------------------------------
 
+// What only a node can do that beats. One that leaves has FREE on the LUN before the group hears of
+// it (rule 28), and until then the group may count on it:
+//
+//   A  FREE durable, beats no more ── LEAVE ──►            LEFT
+//   B                                  dies
+//   C                                       view: A, C; A is to fence B        view: C, which
+//   fences B
+//
+// It does nothing then: with the next view it is another's.
+static bool needs_presence(enum membership_effect_type type)
+{
+    switch (type) {
+    case MEMBERSHIP_EFFECT_WATCH_JOINER:
+    case MEMBERSHIP_EFFECT_FENCE:
+    case MEMBERSHIP_EFFECT_FENCE_CANCEL:
+    case MEMBERSHIP_EFFECT_REPLAY:
+    case MEMBERSHIP_EFFECT_CHECK_MAILBOX:
+    case MEMBERSHIP_EFFECT_RESUME:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void cluster_carry_out(struct cluster *cluster, const struct membership_effect *effect)
 {
+    if (cluster->presence == NULL && needs_presence(effect->type))
+        return;
     switch (effect->type) {
     case MEMBERSHIP_EFFECT_SEND:
         corosync_multicast(cluster->corosync, membership_effects_bytes(&cluster->effects, effect),

@@ -73,7 +73,9 @@ struct cluster {
     bool has_left;
     bool is_closing;
     int failure;
-    unsigned helpers; // coroutines of the cluster that are alive
+    unsigned helpers;       // coroutines of the cluster that are alive
+    unsigned volume_users;  // ... of them those that work on the volume under its locks
+    bool volume_is_stopped; // nobody begins to any more
     struct wait_queue moved;
 };
 

@@ -49,7 +49,8 @@ static void add_members(struct cluster *cluster, struct cluster_status *status,
         struct cluster_node_status *node =
             add_node(cluster, status, member->node_id, member->slot, member->incarnation);
         node->is_member = true;
-        node->is_self = member->incarnation == cluster->incarnation;
+        node->is_self = member->node_id == cluster_node_id(cluster) &&
+                        member->incarnation == cluster->incarnation;
         node->heartbeat_age_ms = node->is_self ? 0 : node->heartbeat_age_ms;
         node->state = cluster->presence != NULL ? member_state(cluster, node) : "leaving";
     }

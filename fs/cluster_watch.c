@@ -34,7 +34,8 @@ struct cluster_peer *cluster_peer_get(struct cluster *cluster, const struct memb
 static bool is_dead_in(const struct membership_view *view, const struct membership_node *node)
 {
     for (uint32_t i = 0; i < view->dead_count; i++) {
-        if (view->dead[i].incarnation == node->incarnation)
+        if (view->dead[i].node_id == node->node_id &&
+            view->dead[i].incarnation == node->incarnation)
             return true;
     }
     return false;
@@ -49,6 +50,13 @@ static bool has_peer_in_slot(const struct cluster *cluster, uint32_t slot)
     return false;
 }
 
+// A node that leaves beats no more, and views come until it is gone.
+static void watch_slot(struct cluster *cluster, uint32_t slot, bool on)
+{
+    if (cluster->presence != NULL)
+        heartbeat_watch(presence_heartbeat(cluster->presence), slot, on);
+}
+
 // A node's next life comes to its old slot before the last one is forgotten: that slot stays
 // watched.
 static void forget_peer(struct cluster *cluster, uint32_t index)
@@ -57,7 +65,7 @@ static void forget_peer(struct cluster *cluster, uint32_t index)
     transport_peer_remove(cluster->transport, (struct dlm_node){node.node_id, node.incarnation});
     cluster->peers[index] = cluster->peers[--cluster->peer_count];
     if (!has_peer_in_slot(cluster, node.slot))
-        heartbeat_watch(presence_heartbeat(cluster->presence), node.slot, false);
+        watch_slot(cluster, node.slot, false);
 }
 
 // The dead stay until they are recovered and a view without them comes.
@@ -75,10 +83,12 @@ void cluster_peers_set_view(struct cluster *cluster, const struct membership_vie
         peer->is_joiner = false;
         if (peer->link_since_ns == 0)
             peer->link_since_ns = environment_boot_ns(cluster->config.environment);
-        heartbeat_watch(presence_heartbeat(cluster->presence), node.slot, true);
+        watch_slot(cluster, node.slot, true);
     }
     for (uint32_t i = cluster->peer_count; i-- > 0;) {
         struct cluster_peer *peer = &cluster->peers[i];
+        if (is_dead_in(view, &peer->node))
+            peer->is_joiner = false; // it died over it: nobody looks for it any more
         if (!peer->is_in_view && !peer->is_joiner && !is_dead_in(view, &peer->node))
             forget_peer(cluster, i);
         else if (!peer->is_in_view) // no link to the dead

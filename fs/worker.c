@@ -496,6 +496,8 @@ static void wait_for_drain(struct worker *worker)
 static void leave(struct worker *worker)
 {
     int result = 0;
+    if (worker->cluster != NULL)
+        cluster_volume_stops(worker->cluster);
     if (worker->volume->failure == 0 && worker->volume->inodes != NULL)
         result = volume_stop(worker->volume);
     if (result != 0 && worker->volume->failure == 0)

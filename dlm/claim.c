@@ -9,6 +9,7 @@
 #include "dlm/heartbeat_block.h"
 #include "dlm/lease.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 
 #define MILLISECOND_NS ((uint64_t)1000000)
 #define STEP_NS_MAX    (250 * MILLISECOND_NS) // of a watch
@@ -253,6 +254,8 @@ static bool is_cancelled(const struct claim_config *config)
 
 static bool is_cleanly_left(const struct look *look)
 {
+    if (SABOTAGE(claim_in_use_is_idle))
+        return true;
     return look->claim_is_valid && look->purpose == CLAIM_IDLE && look->slots_are_free;
 }
 
@@ -332,6 +335,8 @@ static int try_quickly(struct claim *claim, struct watch *watch, uint64_t read_a
         return result;
     if (now_ns(&claim->config) > read_at_ns + QUICK_WRITE_MS * MILLISECOND_NS)
         return 0;
+    if (SABOTAGE(claim_unread))
+        return 1;
     wait_ns(&claim->config, QUICK_WAIT_MS * MILLISECOND_NS);
     result = look(watch);
     if (result != 0)
@@ -355,7 +360,7 @@ static int try_patiently(struct claim *claim, struct watch *watch)
     int result = watch_for_life(watch);
     if (result == 0)
         result = write_ours(claim, watch);
-    if (result == 0)
+    if (result == 0 && !SABOTAGE(claim_unread))
         result = watch_for_life(watch);
     if (result == -ERROR_CLAIM_HELD || result == -ECANCELED)
         back_off(claim, watch);
@@ -464,7 +469,8 @@ int claim_beat(struct claim *claim)
     if (result == 0 && is_ours(config, block)) {
         claim->beat = le64_get(((const struct claim_disk *)block)->beat);
         claim->version = format_block_version(block);
-    } else if (result == 0 && began_ns > claim->beaten_ns + 2 * BEAT_MS * MILLISECOND_NS) {
+    } else if (result == 0 && !SABOTAGE(claim_beats_on) &&
+               began_ns > claim->beaten_ns + 2 * BEAT_MS * MILLISECOND_NS) {
         claim->is_held = false; // silent for so long that another one could take it
         result = -ERROR_CLAIM_HELD;
     }

@@ -47,6 +47,17 @@ tests/sabotage-membership_SOURCES   := tests/sim/sabotage_membership.c tests/sim
 tests/sabotage-membership_LIBRARIES := dlm format base
 endif
 
+# The claim block: hosts that know nothing of one another (tests/unit/test_claim_rivals.c).
+CLAIM_RIVALS_SOURCES := tests/sim/claim_rivals.c tests/sim/disk.c tests/sim/disk_pages.c \
+                        tests/sim/world.c
+
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-claim
+tests/sabotage-claim_SOURCES   := tests/sim/sabotage_claim.c tests/sim/sabotage_hunt.c \
+                                  tests/sim/sabotage_switch.c $(CLAIM_RIVALS_SOURCES)
+tests/sabotage-claim_LIBRARIES := mkfs_layout dlm format base
+endif
+
 # Ring 2: one whole node on a disk that is cut off at any write.
 RING2_SIM_SOURCES := tests/sim/ring2_acl.c tests/sim/ring2_attributes.c tests/sim/ring2_check.c \
                      tests/sim/ring2_client.c tests/sim/ring2_cut.c tests/sim/ring2_damage.c \

@@ -240,6 +240,11 @@ tests/unit/test_claim_SOURCES   := tests/unit/test_claim.c tests/lib/sparse_devi
 tests/unit/test_claim_LIBRARIES := mkfs_layout dlm format base
 tests/unit/test_claim_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_claim_rivals
+tests/unit/test_claim_rivals_SOURCES   := tests/unit/test_claim_rivals.c $(CLAIM_RIVALS_SOURCES)
+tests/unit/test_claim_rivals_LIBRARIES := mkfs_layout dlm format base
+tests/unit/test_claim_rivals_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_cluster_watch
 tests/unit/test_cluster_watch_SOURCES   := tests/unit/test_cluster_watch.c fs/cluster_watch.c
 tests/unit/test_cluster_watch_LIBRARIES := base

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "dlm/heartbeat_block.h"
 #include "dlm/lease.h"
@@ -43,37 +42,6 @@ struct watch {
 };
 
 // --- clock -----------------------------------------------------------------------------------
-
-static uint64_t system_boot_ns(void *context)
-{
-    struct timespec now;
-    (void)context;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static int64_t system_wall_ns(void *context)
-{
-    struct timespec now;
-    (void)context;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void system_wait_ns(void *context, uint64_t ns)
-{
-    struct timespec left = {.tv_sec = (time_t)(ns / 1000000000u),
-                            .tv_nsec = (long)(ns % 1000000000u)};
-    (void)context;
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        continue;
-}
-
-struct claim_clock claim_clock_system(void)
-{
-    return (struct claim_clock){
-        .boot_ns = system_boot_ns, .wall_ns = system_wall_ns, .wait_ns = system_wait_ns};
-}
 
 static uint64_t now_ns(const struct claim_config *config)
 {

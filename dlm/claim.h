@@ -24,7 +24,9 @@
 #include "fs/base/text.h"
 #include "fs/format.h"
 
-// The world of a caller without an event loop; `wait_ns` sleeps (environment_sleep in the daemon).
+struct environment;
+
+// The caller's time; `wait_ns` sleeps.
 struct claim_clock {
     uint64_t (*boot_ns)(void *context);
     int64_t (*wall_ns)(void *context);
@@ -36,8 +38,9 @@ struct claim_clock {
     void *context;
 };
 
-// The clock of a plain program.
+// The clock of a plain program, and of a coroutine in this environment.
 struct claim_clock claim_clock_system(void);
+struct claim_clock claim_clock_environment(struct environment *environment);
 
 struct claim_config {
     struct block_device *device;

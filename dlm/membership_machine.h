@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inside the membership machine. Included by dlm/membership*.c alone.
 //
-//   membership.c         events in; quorum, suspend and resume; what a member does in a view
+//   membership.c         effects; quorum, suspend and resume; questions
+//   membership_events.c  events in
+//   membership_tasks.c   what a member does in a view
 //   membership_round.c   START, SYNC, ACK: how everybody comes to the same state
+//   membership_install.c which state that is, and what it makes of this life
 //   membership_prepared.c  what was prepared in rings that broke
-//   membership_facts.c   ordered facts on delivery; wishes of this node until they are fulfilled
+//   membership_facts.c   ordered facts on delivery
+//   membership_wishes.c  what this node wants to be known, until it is
 //   membership_state.c   the replicated state and what follows from it
 //   membership_merge.c   what the members of a broken ring know differently comes together
 //   membership_message.c bytes      membership_text.c  for people
@@ -144,6 +148,18 @@ struct membership_member *membership_self_member(struct membership *self);
 struct membership_joiner *membership_self_joiner(struct membership *self);
 // After anything has changed: fences, replays, slots, wishes, resume.
 void membership_act(struct membership *self);
+void membership_suspend(struct membership *self);
+// The mailbox that was asked for has been read.
+void membership_mailbox_clean(struct membership *self);
+// Memory, CHECKed.
+void *membership_zeroed(size_t count, size_t bytes);
+
+// --- membership_tasks.c ----------------------------------------------------------------------
+
+// What the state shows as done, whoever did it, is not this node's work any more.
+void membership_tasks_end(struct membership *self);
+// Orders what this member has to do and has not begun; the ring is quorate.
+void membership_tasks_order(struct membership *self);
 
 // --- membership_round.c ----------------------------------------------------------------------
 
@@ -164,6 +180,15 @@ void membership_process_exclude(struct membership *self, struct membership_proce
 struct membership_member_process *membership_process_find(const struct membership *self,
                                                           struct membership_process process);
 
+// --- membership_install.c --------------------------------------------------------------------
+
+// Whether this life says the state in its SYNC.
+bool membership_carries_state(struct membership *self);
+// All have said what they know: merges it, prepares the state that follows.
+void membership_syncs_complete(struct membership *self);
+// All have prepared it: it is installed.
+void membership_acks_complete(struct membership *self);
+
 // --- membership_prepared.c -------------------------------------------------------------------
 
 // What is prepared was not installed here when its ring broke: kept until something is.
@@ -179,6 +204,9 @@ void membership_prepared_forget(struct membership *self);
 
 void membership_facts_deliver(struct membership *self, struct membership_process from,
                               const struct membership_message *message);
+
+// --- membership_wishes.c ---------------------------------------------------------------------
+
 void membership_wish_add(struct membership *self, const struct membership_wish *wish);
 void membership_wishes_drive(struct membership *self);
 void membership_wishes_unsend(struct membership *self);

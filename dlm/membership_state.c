@@ -193,7 +193,7 @@ bool membership_state_recovered(struct membership_state *state, struct membershi
         return false;
     const struct membership_member *recoverer =
         membership_state_member(state, dead->recoverer_node_id, dead->recoverer_incarnation);
-    if (recoverer == NULL || !membership_process_equal(membership_member_process(recoverer), from))
+    if (recoverer == NULL || !membership_member_is(recoverer, from))
         return false;
     membership_state_note_recovered(state, dead);
     return true;

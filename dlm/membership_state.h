@@ -22,6 +22,12 @@ membership_member_process(const struct membership_member *member)
     return (struct membership_process){member->node_id, member->pid};
 }
 
+static inline bool membership_member_is(const struct membership_member *member,
+                                        struct membership_process process)
+{
+    return membership_process_equal(membership_member_process(member), process);
+}
+
 static inline struct membership_node membership_member_node(const struct membership_member *member)
 {
     return (struct membership_node){member->node_id, member->slot, member->incarnation};

@@ -7,21 +7,6 @@
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
 
-static uint64_t clock_boot_ns(void *context)
-{
-    return environment_boot_ns(context);
-}
-
-static int64_t clock_wall_ns(void *context)
-{
-    return environment_wall_ns(context);
-}
-
-static void clock_wait_ns(void *context, uint64_t ns)
-{
-    environment_sleep(context, ns);
-}
-
 static struct claim_config make_config(struct cluster *cluster)
 {
     struct environment *environment = cluster->config.environment;
@@ -29,13 +14,7 @@ static struct claim_config make_config(struct cluster *cluster)
         .device = cluster->config.device,
         .scheduler = environment->scheduler,
         .geometry = &cluster->config.volume->geometry,
-        .clock =
-            {
-                .boot_ns = clock_boot_ns,
-                .wall_ns = clock_wall_ns,
-                .wait_ns = clock_wait_ns,
-                .context = environment,
-            },
+        .clock = claim_clock_environment(environment),
         .purpose = CLAIM_CLUSTER,
         .io_max_ns = cluster->config.lease.io_max_ns,
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A lock and the table of them, for cluster_lock.c (who may hold, what is asked for) and
-// lock_demotion.c (giving up) alone.
+// A lock and the table of them, for cluster_lock.c (who may hold, what is asked for),
+// cluster_lock_table.c (which locks there are) and lock_demotion.c (giving up) alone.
 #pragma once
 
 #include "fs/cluster_lock.h"
@@ -84,8 +84,13 @@ static inline bool has_holders(const struct cluster_lock *lock)
     return lock->shared_holders > 0 || lock->has_exclusive_holder;
 }
 
+// What a table hears of its service.
+extern const struct lock_service_client cluster_lock_client;
 // Takes the one step that is possible now; may free the lock.
 void cluster_lock_pump(struct cluster_lock *lock);
+// The lock may have become idle, or be so no more; may free it.
+void cluster_lock_settle(struct cluster_lock *lock);
+void cluster_lock_fail_waiters(struct cluster_lock *lock, int error);
 // Something changed that lock_table_wait_change waits for.
 void lock_table_note_change(struct lock_table *table);
 // 0: the lock has none any more.

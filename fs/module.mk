@@ -35,7 +35,8 @@ $(BUILD)/umount.fuse.lunfs: $(BUILD)/mount.lunfs
 
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
-LOCK_TABLE := fs/cluster_lock.c fs/interruptible.c fs/lock_demotion.c fs/lock_set.c
+LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/interruptible.c fs/lock_demotion.c \
+              fs/lock_set.c
 fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
                  fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/dlm_service.c \
                  fs/gated_device.c fs/lock_types.c fs/presence.c \

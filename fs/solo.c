@@ -56,21 +56,6 @@ static void fail(struct solo *solo, int error, const char *reason)
 
 // --- the claim -------------------------------------------------------------------------------
 
-static uint64_t clock_boot_ns(void *context)
-{
-    return environment_boot_ns(context);
-}
-
-static int64_t clock_wall_ns(void *context)
-{
-    return environment_wall_ns(context);
-}
-
-static void clock_wait_ns(void *context, uint64_t ns)
-{
-    environment_sleep(context, ns);
-}
-
 static int take_claim(struct solo *solo)
 {
     struct environment *environment = solo->config.environment;
@@ -78,10 +63,7 @@ static int take_claim(struct solo *solo)
         .device = solo->config.device,
         .scheduler = environment->scheduler,
         .geometry = &solo->config.volume->geometry,
-        .clock = {.boot_ns = clock_boot_ns,
-                  .wall_ns = clock_wall_ns,
-                  .wait_ns = clock_wait_ns,
-                  .context = environment},
+        .clock = claim_clock_environment(environment),
         .purpose = CLAIM_LOCAL,
         .io_max_ns = solo->config.lease.io_max_ns,
     };

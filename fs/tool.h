@@ -51,6 +51,9 @@ struct tool_options {
 // be `least` to `most`. -1 to go on, else the exit code.
 int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
                struct tool_options *options);
+// The same for a verb whose one argument is a mount or a device: finds it too.
+int tool_begin(const struct tool_verb *verb, int argc, char **argv, struct tool_options *options,
+               struct tool_target *target);
 // Prints an answer as JSON and releases it.
 int tool_print_json(struct json_object *result);
 

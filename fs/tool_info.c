@@ -58,12 +58,9 @@ int tool_info(const struct tool_verb *verb, int argc, char **argv)
     struct tool_options options;
     struct tool_target target;
     struct json_object *info;
-    TEXT(why, 512);
-    int exit_code = tool_parse(verb, argc, argv, 1, 1, &options);
+    int exit_code = tool_begin(verb, argc, argv, &options, &target);
     if (exit_code >= 0)
         return exit_code;
-    if (!tool_target_find(options.arguments[0], &target, &why))
-        return tool_fail(TOOL_EXIT_FAILURE, "%s", why.bytes);
     if (target.is_mounted) {
         info = tool_target_ask(&target, "info", NULL);
     } else {

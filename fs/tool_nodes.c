@@ -136,12 +136,9 @@ int tool_nodes(const struct tool_verb *verb, int argc, char **argv)
 {
     struct tool_options options;
     struct tool_target target;
-    TEXT(why, 512);
-    int exit_code = tool_parse(verb, argc, argv, 1, 1, &options);
+    int exit_code = tool_begin(verb, argc, argv, &options, &target);
     if (exit_code >= 0)
         return exit_code;
-    if (!tool_target_find(options.arguments[0], &target, &why))
-        return tool_fail(TOOL_EXIT_FAILURE, "%s", why.bytes);
     struct json_object *result =
         target.is_mounted ? tool_target_ask(&target, "nodes", NULL) : nodes_of_device(&target);
     if (result == NULL)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/base/text.h"
 #include "fs/tool.h"
 
 int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
@@ -26,6 +27,18 @@ int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, i
     }
     if (options->argument_count < least || options->argument_count > most)
         return tool_usage(verb, false);
+    return -1;
+}
+
+int tool_begin(const struct tool_verb *verb, int argc, char **argv, struct tool_options *options,
+               struct tool_target *target)
+{
+    TEXT(why, 512);
+    int exit_code = tool_parse(verb, argc, argv, 1, 1, options);
+    if (exit_code >= 0)
+        return exit_code;
+    if (!tool_target_find(options->arguments[0], target, &why))
+        return tool_fail(TOOL_EXIT_FAILURE, "%s", why.bytes);
     return -1;
 }
 

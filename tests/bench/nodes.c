@@ -22,8 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/bench.h"
 
 enum { BLOCK = 4096, NODES_MAX = 8 };
 
@@ -34,22 +35,6 @@ struct bench {
     int64_t *samples_ns; // amount of them
     void *buffer;        // BLOCK bytes, aligned
 };
-
-static int64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void must(long result, const char *what)
-{
-    if (result >= 0)
-        return;
-    fprintf(stderr, "nodes: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static int by_value(const void *a, const void *b)
 {

@@ -6,7 +6,6 @@
 // file: the one made KEPT rounds before, so that it is not always the same inode. Ends after
 // SECONDS, or on SIGTERM. Prints "rounds longest_ms create_ms write_ms fsync_ms unlink_ms at_ms":
 // the longest single call of all, and of each kind, and when the longest round began.
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -15,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/bench.h"
 
 enum { BLOCK = 4096, KEPT = 100 };
 
@@ -26,22 +27,6 @@ static void on_signal(int signal)
 {
     (void)signal;
     is_over = 1;
-}
-
-static int64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void must(long result, const char *what)
-{
-    if (result >= 0)
-        return;
-    fprintf(stderr, "survivor: %s: %s\n", what, strerror(errno));
-    exit(1);
 }
 
 // Notes how long the call took that began at *begin_ns; the next begins now.

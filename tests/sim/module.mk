@@ -34,7 +34,9 @@ tests/journal-sim_LIBRARIES := journal base
 
 # Membership: whole lives of nodes, their heartbeats and leases, under a simulated corosync.
 MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_disk.c \
-                          tests/sim/membership_history.c tests/sim/membership_node.c \
+                          tests/sim/membership_found.c tests/sim/membership_history.c \
+                          tests/sim/membership_life.c tests/sim/membership_node.c \
+                          tests/sim/membership_reports.c \
                           tests/sim/membership_totem.c tests/sim/world.c tests/sim/sabotage_switch.c
 
 TEST_PROGRAMS += tests/membership-sim

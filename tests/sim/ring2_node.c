@@ -11,10 +11,9 @@
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/dlm_service.h"
-#include "fs/lock_set.h"
+#include "fs/live_inode.h"
 #include "fs/lock_types.h"
 #include "fs/operation.h"
-#include "fs/orphans.h"
 #include "journal/journal.h"
 #include "mkfs/geometry.h"
 #include "mkfs/write_layout.h"
@@ -155,21 +154,11 @@ static struct dlm_service *new_locks(struct ring2_node *node, unsigned count)
 
 static int count_on_list(struct volume *volume, uint32_t slot, unsigned *count)
 {
-    struct orphan_list list;
     uint64_t inode = 0, generation;
-    LOCK_SET(set);
-    lock_set_add(&set, lock_name_orphans(slot), LOCK_SHARED);
-    int result = lock_set_acquire(&set, volume);
-    if (result != 0)
-        return result;
-    result = orphan_list_load(&list, volume, slot);
-    if (result == 0) {
-        while (orphan_list_next(&list, inode, &inode, &generation) == 0)
-            ++*count;
-        orphan_list_unload(&list);
-    }
-    lock_set_release(&set);
-    return result;
+    int result;
+    while ((result = live_inode_next_orphan(volume, slot, inode, &inode, &generation)) == 0)
+        ++*count;
+    return result == -ENOENT ? 0 : result;
 }
 
 int ring2_count_orphans(struct ring2_node *node)

@@ -137,8 +137,10 @@ tests/unit/test_tree_SOURCES   := tests/unit/test_tree.c $(STRUCTURE_WORLD)
 tests/unit/test_tree_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_tree_LDLIBS    := -lcmocka
 
+ALLOCATOR_MODEL := tests/unit/allocator_model.c $(STRUCTURE_WORLD)
+
 UNIT_TESTS += tests/unit/test_allocator
-tests/unit/test_allocator_SOURCES   := tests/unit/test_allocator.c $(STRUCTURE_WORLD)
+tests/unit/test_allocator_SOURCES   := tests/unit/test_allocator.c $(ALLOCATOR_MODEL)
 tests/unit/test_allocator_LIBRARIES := $(STRUCTURE_LIBRARIES)
 tests/unit/test_allocator_LDLIBS    := -lcmocka
 
@@ -146,6 +148,21 @@ UNIT_TESTS += tests/unit/test_acl
 tests/unit/test_acl_SOURCES   := tests/unit/test_acl.c
 tests/unit/test_acl_LIBRARIES := fs_structures base
 tests/unit/test_acl_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_allocator_full
+tests/unit/test_allocator_full_SOURCES   := tests/unit/test_allocator_full.c $(ALLOCATOR_MODEL)
+tests/unit/test_allocator_full_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_allocator_full_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_allocator_locks
+tests/unit/test_allocator_locks_SOURCES   := tests/unit/test_allocator_locks.c $(ALLOCATOR_MODEL)
+tests/unit/test_allocator_locks_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_allocator_locks_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_allocator_bad_input
+tests/unit/test_allocator_bad_input_SOURCES   := tests/unit/test_allocator_bad_input.c $(ALLOCATOR_MODEL)
+tests/unit/test_allocator_bad_input_LIBRARIES := $(STRUCTURE_LIBRARIES)
+tests/unit/test_allocator_bad_input_LDLIBS    := -lcmocka
 
 UNIT_TESTS += tests/unit/test_extent_map
 tests/unit/test_extent_map_SOURCES   := tests/unit/test_extent_map.c $(STRUCTURE_WORLD)

@@ -51,6 +51,14 @@ bench: packages
 	@$(MAKE) --no-print-directory -j2 all tests
 	@BUILD=$(BUILD) tests/bench/bench
 
+# SEEDS=n histories of whole nodes from FIRST=s on; make sim-shrink SEED=s makes a failing one smaller.
+.PHONY: sim sim-shrink
+SEEDS ?= 1000
+FIRST ?= 1
+sim sim-shrink: packages
+	@$(MAKE) --no-print-directory -j2 $(BUILD)/tests/ring3-sim
+	@REPOSITORY=$(CURDIR) BUILD=$(BUILD) $(if $(filter sim,$@),$(BUILD)/tests/ring3-sim --table --seeds $(SEEDS) --first $(FIRST),tests/sim/shrink-ring3 $(SEED)) $(OPTIONS)
+
 # With SABOTAGE=1 and a BUILD of its own: what tests/lib/run-sabotage runs.
 sabotage-programs:
 	@$(MAKE) --no-print-directory $(addprefix $(BUILD)/,$(filter tests/sabotage-% tests/%-sim,$(TEST_PROGRAMS)))

@@ -25,6 +25,8 @@ struct flight {
     uint8_t *bytes;       // of a WRITE: the request's buffer, or `owned`
     uint8_t *owned;       // copied when the node stopped
     uint64_t flush_order; // of a FLUSH: what had landed when it was submitted
+    bool has_landed;      // ... but its node is paused
+    int result;           // if it has
 };
 TAILQ_HEAD(flight_list, flight);
 
@@ -35,6 +37,8 @@ struct path {
     struct flight_list flights;
     struct sim_disk_fault fault;
     bool is_stopped;
+    bool writes_through;
+    uint64_t paused_until_ns;
 };
 TAILQ_HEAD(path_list, path);
 
@@ -74,7 +78,11 @@ static const uint8_t *discard_or_bytes(const struct flight *flight, size_t done)
 
 static void land_whole(struct sim_disk *disk, struct flight *flight)
 {
+    bool has_cache = disk->pages.has_volatile_cache;
+    if (flight->path->writes_through)
+        disk->pages.has_volatile_cache = false;
     disk_pages_write(&disk->pages, flight->offset, discard_or_bytes(flight, 0), flight->length);
+    disk->pages.has_volatile_cache = has_cache;
     tell_hook(disk, flight);
 }
 
@@ -137,17 +145,41 @@ static int land(struct sim_disk *disk, struct flight *flight)
     return 0;
 }
 
+static void paused_flight_completes(struct world_event *event);
+
+static void flight_completes(struct world_event *event)
+{
+    struct flight *flight = (struct flight *)event;
+    struct path *path = flight->path;
+    struct block_request *request = flight->request;
+    int result = path->is_stopped ? -EIO : flight->result;
+    if (request != NULL && path->paused_until_ns > path->disk->world->now_ns) {
+        event->fire = paused_flight_completes;
+        world_event_arm(path->disk->world, event, path->paused_until_ns);
+        TAILQ_INSERT_TAIL(&path->flights, flight, link);
+        return;
+    }
+    flight_free(flight);
+    if (request != NULL)
+        request->complete(request, result);
+}
+
+static void paused_flight_completes(struct world_event *event)
+{
+    struct flight *flight = (struct flight *)event;
+    TAILQ_REMOVE(&flight->path->flights, flight, link);
+    flight_completes(event);
+}
+
 // The hook may stop the path while the write lands: then its node never hears of it.
 static void flight_lands(struct world_event *event)
 {
     struct flight *flight = (struct flight *)event;
     struct path *path = flight->path;
     TAILQ_REMOVE(&path->flights, flight, link);
-    int result = land(path->disk, flight);
-    struct block_request *request = flight->request;
-    flight_free(flight);
-    if (request != NULL)
-        request->complete(request, path->is_stopped ? -EIO : result);
+    flight->result = land(path->disk, flight);
+    flight->has_landed = true;
+    flight_completes(event);
 }
 
 static struct flight *flight_new(struct path *path, struct block_request *request)
@@ -248,7 +280,7 @@ static void orphan(struct sim_disk *disk, struct flight *flight)
 {
     bool is_write = flight->operation == BLOCK_WRITE || flight->operation == BLOCK_DISCARD;
     flight->request = NULL;
-    if (!is_write) {
+    if (!is_write || flight->has_landed) {
         world_event_disarm(disk->world, &flight->event);
         TAILQ_REMOVE(&flight->path->flights, flight, link);
         flight_free(flight);
@@ -261,9 +293,10 @@ static void orphan(struct sim_disk *disk, struct flight *flight)
         flight->bytes = flight->owned;
     }
     // Some of it waits in a queue for longer.
+    uint64_t late_ns = disk->options.late_ns_max > 0 ? disk->options.late_ns_max : 1000000000;
     if (random_one_in(&disk->world->random, 2))
         world_event_arm(disk->world, &flight->event,
-                        flight->event.at_ns + random_below(&disk->world->random, 1000000000));
+                        flight->event.at_ns + random_below(&disk->world->random, late_ns));
 }
 
 void sim_disk_stop(struct block_device *device)
@@ -279,6 +312,31 @@ void sim_disk_stop(struct block_device *device)
         orphan(path->disk, flight);
         request->complete(request, -EIO);
     }
+}
+
+void sim_disk_pause(struct block_device *device, uint64_t until_ns)
+{
+    struct path *path = (struct path *)device;
+    struct flight *flight;
+    path->paused_until_ns = until_ns;
+    TAILQ_FOREACH (flight, &path->flights, link) {
+        if (flight->has_landed)
+            world_event_arm(path->disk->world, &flight->event, until_ns);
+    }
+}
+
+void sim_disk_write_through(struct block_device *device)
+{
+    ((struct path *)device)->writes_through = true;
+}
+
+unsigned sim_disk_in_flight(const struct block_device *device)
+{
+    const struct flight *flight;
+    unsigned count = 0;
+    TAILQ_FOREACH (flight, &((const struct path *)device)->flights, link)
+        count += !flight->has_landed;
+    return count;
 }
 
 void sim_disk_stop_all(struct sim_disk *disk)
@@ -350,7 +408,8 @@ static void tear_flights(const struct path *path, struct disk_pages *pages, stru
 {
     const struct flight *flight;
     TAILQ_FOREACH (flight, &path->flights, link) {
-        if (flight->operation == BLOCK_WRITE || flight->operation == BLOCK_DISCARD)
+        if (!flight->has_landed &&
+            (flight->operation == BLOCK_WRITE || flight->operation == BLOCK_DISCARD))
             tear_into(pages, flight, random);
     }
 }

@@ -34,6 +34,7 @@ struct sim_disk_options {
     uint32_t slow_one_in; // one in so many takes up to slow_ns_max; 0: none
     uint64_t slow_ns_max;
     uint64_t slow_first, slow_last; // of those only that touch these bytes
+    uint64_t late_ns_max;           // what a stopped path has in flight may take longer by; 0: 1 s
 };
 
 // All zeros, durable. The disk belongs to the caller.
@@ -52,6 +53,13 @@ struct block_device *sim_disk_attach(struct sim_disk *disk, const char *name);
 // disk any more. Writes that were in flight may still land, until sim_disk_fence.
 void sim_disk_stop(struct block_device *path);
 void sim_disk_stop_all(struct sim_disk *disk);
+// The node's process stands still until then, as by SIGSTOP: what it has in flight lands, and it
+// hears of it only then. An earlier moment shortens the pause.
+void sim_disk_pause(struct block_device *path, uint64_t until_ns);
+// What lands on this path is durable at once (FUA).
+void sim_disk_write_through(struct block_device *path);
+// Requests that have not landed yet, those of a stopped path among them.
+unsigned sim_disk_in_flight(const struct block_device *path);
 // After it nothing of a stopped path lands: what is left of its writes lands now, torn, or never.
 void sim_disk_fence(struct block_device *path);
 

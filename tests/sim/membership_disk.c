@@ -26,7 +26,7 @@ struct disk_io {
 
 void disk_init(struct sim *sim)
 {
-    struct sim_disk *disk = &sim->disk;
+    struct sim_slots *disk = &sim->disk;
     for (uint32_t slot = 0; slot < SIM_SLOTS; slot++) {
         struct heartbeat_content heartbeat = {.state = HEARTBEAT_FREE};
         struct mailbox_content mailbox = {0};

@@ -118,7 +118,7 @@ static void data_fires(struct world_event *event)
 
 static void mark_clean(struct sim_life *life, struct sim_replay *replay)
 {
-    struct sim_disk *disk = &life->sim->disk;
+    struct sim_slots *disk = &life->sim->disk;
     uint32_t slot = replay->node.slot;
     if (disk->dirty_node[slot] == replay->node.node_id &&
         disk->dirty_incarnation[slot] == replay->node.incarnation)

@@ -100,7 +100,7 @@ void totem_stop(struct sim_node *node);
 
 // --- disk ------------------------------------------------------------------------------------
 
-struct sim_disk {
+struct sim_slots {
     uint8_t heartbeats[SIM_SLOTS][BLOCK_BYTES];
     uint8_t mailboxes[SIM_SLOTS][BLOCK_BYTES];
     uint64_t mailbox_landed_ns[SIM_SLOTS];            // when the present note landed
@@ -227,7 +227,7 @@ void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(p
 struct sim {
     struct world world;
     struct geometry geometry;
-    struct sim_disk disk;
+    struct sim_slots disk;
     uint32_t node_count;
     struct sim_node nodes[SIM_NODES_MAX];
     uint64_t ring_sequence;

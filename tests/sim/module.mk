@@ -83,3 +83,21 @@ tests/sabotage-ring2_SOURCES   := tests/sim/sabotage_ring2.c tests/sim/sabotage_
 tests/sabotage-ring2_LIBRARIES := $(RING2_SIM_LIBRARIES)
 tests/sabotage-ring2_LDLIBS    := -lz
 endif
+
+# Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
+# that the libraries' are not linked.
+RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/ring3_content.c \
+                     tests/sim/ring3_corosync.c tests/sim/ring3_faults.c tests/sim/ring3_files.c \
+                     tests/sim/ring3_guard.c tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
+                     tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
+                     tests/sim/ring3_names.c tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
+                     tests/sim/membership_totem.c tests/sim/ring2_fsck.c \
+                     tests/sim/ring2_interrupt.c tests/sim/ring2_node.c tests/sim/disk.c \
+                     tests/sim/disk_pages.c tests/sim/world.c tests/sim/sabotage_switch.c
+RING3_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_structures journal dlm frontend \
+                       mkfs_layout format base
+
+TEST_PROGRAMS += tests/ring3-sim
+tests/ring3-sim_SOURCES   := tests/sim/ring3_sim.c $(RING3_SIM_SOURCES)
+tests/ring3-sim_LIBRARIES := $(RING3_SIM_LIBRARIES)
+tests/ring3-sim_LDLIBS    := -lz

@@ -125,7 +125,12 @@ static void timer_fire(struct world_event *event)
 {
     struct world_timer *timer = (struct world_timer *)event;
     struct environment_timer *user = timer->timer;
-    bool is_stopped = timer->node->is_stopped;
+    struct world_node *node = timer->node;
+    bool is_stopped = node->is_stopped;
+    if (!is_stopped && node->paused_until_ns > node->world->now_ns) {
+        world_event_arm(node->world, event, node->paused_until_ns);
+        return;
+    }
     timer_release(timer);
     if (!is_stopped)
         user->fire(user);
@@ -151,7 +156,7 @@ static void node_timer_arm(struct environment *environment, struct environment_t
     struct world_timer *timer = user->implementation;
     if (timer == NULL)
         timer = timer_new(node, user);
-    world_event_arm(node->world, &timer->event, at_boot_ns);
+    world_event_arm(node->world, &timer->event, world_node_time_ns(node, at_boot_ns));
 }
 
 static void node_timer_disarm(struct environment *environment, struct environment_timer *user)
@@ -164,9 +169,20 @@ static void node_timer_disarm(struct environment *environment, struct environmen
     timer_release(timer);
 }
 
+uint64_t world_node_time_ns(const struct world_node *node, uint64_t boot_ns)
+{
+    if (boot_ns <= node->clock_base_ns)
+        return 0;
+    unsigned __int128 past_base = (unsigned __int128)(boot_ns - node->clock_base_ns) * 1000;
+    unsigned __int128 at_ns = (past_base + node->clock_rate - 1) / node->clock_rate;
+    return at_ns < UINT64_MAX ? (uint64_t)at_ns : UINT64_MAX;
+}
+
 static uint64_t node_boot_ns(struct environment *environment)
 {
-    return ((struct world_node *)environment)->world->now_ns;
+    const struct world_node *node = (const struct world_node *)environment;
+    unsigned __int128 scaled = (unsigned __int128)node->world->now_ns * node->clock_rate;
+    return node->clock_base_ns + (uint64_t)(scaled / 1000);
 }
 
 static int64_t node_wall_ns(struct environment *environment)
@@ -192,6 +208,7 @@ void world_node_init(struct world_node *node, struct world *world)
     *node = (struct world_node){
         .environment = {.operations = &operations, .scheduler = world->scheduler},
         .world = world,
+        .clock_rate = 1000,
     };
 }
 

@@ -56,8 +56,14 @@ struct world_node {
     struct environment environment; // first
     struct world *world;
     bool is_stopped;
+    // Its clock shows base + now * rate / 1000; from world_node_init on: the world's own time.
+    uint64_t clock_base_ns;
+    uint64_t clock_rate;
+    uint64_t paused_until_ns; // of the world: timers that fire before wait until then
 };
 
 void world_node_init(struct world_node *node, struct world *world);
+// When the node's clock shows `boot_ns`, in the world's time, rounded up.
+uint64_t world_node_time_ns(const struct world_node *node, uint64_t boot_ns);
 // Its timers do not fire any more.
 void world_node_stop(struct world_node *node);

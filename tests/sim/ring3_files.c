@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on attributes and content, through the core and past it, as lanes go.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/base/block_device.h"
+#include "fs/base/check.h"
+#include "fs/open_file.h"
+#include "fs/pass.h"
+#include "fs/volume.h"
+#include "tests/sim/ring3_client.h"
+
+enum { XATTR_BYTES_MAX = 700 };
+
+static void say_object(struct ring3_act *act, const struct ring3_object *object)
+{
+    snprintf(act->where, sizeof(act->where), "%u (inode %llu)", object->id,
+             (unsigned long long)object->inode);
+}
+
+// --- attributes ----------------------------------------------------------------------------------
+
+static const char *check_attributes(struct ring3_act *act, struct ring3_object *object,
+                                    const struct attributes *found)
+{
+    struct ring3 *ring3 = act->client->ring3;
+    unsigned links = ring3_object_links(ring3->tree, object);
+    bool is_own =
+        act->client->number == RING3_NOBODY ||
+        (object->owner == act->client->number && act->client->settled_deaths == ring3->deaths);
+    if (found->generation != object->generation)
+        return "another generation";
+    if (object->owner != RING3_NOBODY &&
+        !ring3_cell_seen(&ring3->memories, &object->mode, &act->life->memory, act->begin,
+                         found->stat.st_mode))
+        return ring3->memories.why;
+    if (is_own && object->kind != RING3_DIRECTORY && object->owner != RING3_NOBODY &&
+        found->stat.st_nlink != links)
+        return "another number of links";
+    return NULL;
+}
+
+bool ring3_look_attributes(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    struct attributes found;
+    say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "getattr", false))
+        return false;
+    int result = operation_get_attributes(ring3_act_volume(&act), object->inode, &found);
+    if (ring3_act_end(&act, result, 0) != RING3_DONE)
+        return false;
+    const char *why = check_attributes(&act, object, &found);
+    if (why != NULL)
+        ring3_act_wrong(&act, why);
+    return why == NULL;
+}
+
+static void change_mode(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    struct attributes wanted = {0}, out;
+    say_object(&act, object);
+    if (object->kind == RING3_SYMLINK || !ring3_act_begin(&act, client, "chmod", true))
+        return;
+    wanted.stat.st_mode = (mode_t)(0400 | ring3_choose(client, 01000));
+    ring3_cell_change(&object->mode, act.change,
+                      ring3_kind_mode(object->kind) | wanted.stat.st_mode);
+    int result =
+        operation_set_attributes(ring3_act_volume(&act), object->inode, &wanted, SET_MODE, &out);
+    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
+        ring3_cell_undo(&object->mode, act.change);
+}
+
+// The value says its number, and its length follows from it.
+static size_t make_xattr(uint64_t number, uint8_t *value)
+{
+    size_t length = 8 + number * 37 % (XATTR_BYTES_MAX - 8);
+    memset(value, (int)(number & 0xff), length);
+    memcpy(value, &number, sizeof(number));
+    return length;
+}
+
+static void set_xattr(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    uint8_t value[XATTR_BYTES_MAX];
+    say_object(&act, object);
+    if (object->kind == RING3_SYMLINK || object->kind == RING3_FIFO ||
+        !ring3_cell_is_certain(&object->xattr))
+        return;
+    bool removes = ring3_cell_latest(&object->xattr) != 0 && ring3_choose(client, 4) == 0;
+    if (!ring3_act_begin(&act, client, removes ? "removexattr" : "setxattr", true))
+        return;
+    uint64_t number = removes ? 0 : act.begin;
+    ring3_cell_change(&object->xattr, act.change, number);
+    int result = removes ? operation_remove_xattr(ring3_act_volume(&act), object->inode, "user.a")
+                         : operation_set_xattr(ring3_act_volume(&act), object->inode, "user.a",
+                                               value, make_xattr(number, value), 0);
+    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
+        ring3_cell_undo(&object->xattr, act.change);
+}
+
+static void get_xattr(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    uint8_t value[XATTR_BYTES_MAX], expected[XATTR_BYTES_MAX];
+    uint64_t number = 0;
+    say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "getxattr", false))
+        return;
+    ssize_t result =
+        operation_get_xattr(ring3_act_volume(&act), object->inode, "user.a", value, sizeof(value));
+    enum ring3_answer answer = ring3_act_end(&act, result, result == -ENODATA ? -ENODATA : 0);
+    if (answer == RING3_UNKNOWN || answer == RING3_WRONG)
+        return;
+    if (answer == RING3_DONE) {
+        memcpy(&number, value, sizeof(number));
+        if (result < 8 || make_xattr(number, expected) != (size_t)result ||
+            memcmp(value, expected, (size_t)result) != 0) {
+            ring3_act_wrong(&act, "its value is of two pieces");
+            return;
+        }
+    }
+    if (!ring3_cell_seen(&client->ring3->memories, &object->xattr, &act.life->memory, act.begin,
+                         number))
+        ring3_act_wrong(&act, client->ring3->memories.why);
+}
+
+void ring3_attributes_step(struct ring3_client *client)
+{
+    struct ring3_object *object = ring3_names_choose(client, -1);
+    if (object == NULL || object->inode == 0)
+        return;
+    switch (ring3_choose(client, 5)) {
+    case 0:
+        ring3_look_attributes(client, object);
+        break;
+    case 1:
+    case 2:
+        change_mode(client, object);
+        break;
+    case 3:
+        set_xattr(client, object);
+        break;
+    default:
+        get_xattr(client, object);
+        break;
+    }
+}
+
+// --- lanes ---------------------------------------------------------------------------------------
+
+// Behind the seam buffers are aligned to a block; a lane's need only be to a sector.
+static long transfer_piece(struct ring3_life *life, bool is_write, uint64_t at, uint8_t *bytes,
+                           size_t length)
+{
+    struct scheduler *scheduler = life->ring3->scheduler;
+    uint8_t *aligned = block_buffer_new(length);
+    if (is_write)
+        memcpy(aligned, bytes, length);
+    long result = is_write ? block_device_write(life->path, scheduler, at, aligned, length)
+                           : block_device_read(life->path, scheduler, at, aligned, length);
+    if (!is_write && result == 0)
+        memcpy(bytes, aligned, length);
+    free(aligned);
+    return result;
+}
+
+// One transfer past the core, as fs/lane.c does it: false if any of it is the core's.
+static bool transfer(struct ring3_life *life, struct open_file *open, bool is_write,
+                     uint64_t offset, uint8_t *buffer, size_t length, long *result)
+{
+    struct pass *pass = open_file_pass(open);
+    size_t done = 0;
+    *result = 0;
+    if ((offset | length) % life->path->sector_bytes != 0 || offset + length > pass_size(pass))
+        return false;
+    while (done < length && *result == 0) {
+        uint64_t at, run;
+        if (!pass_translate(pass, offset + done, &at, &run))
+            return false;
+        if (run > length - done)
+            run = length - done;
+        if (run % life->path->sector_bytes != 0)
+            return false;
+        *result = transfer_piece(life, is_write, at, buffer + done, run);
+        done += run;
+    }
+    if (*result == 0)
+        *result = (long)length;
+    return true;
+}
+
+static bool lane_serves(struct ring3_life *life, struct open_file *open, bool is_write,
+                        uint64_t offset, uint8_t *buffer, size_t length, long *result)
+{
+    struct pass *pass = open_file_pass(open);
+    struct environment *environment = &life->world_node.environment;
+    bool is_served = false;
+    if (!pass_enter(pass, is_write ? PASS_WRITE : PASS_READ))
+        return false;
+    if (gate_is_open(&life->gate, environment_boot_ns(environment)))
+        is_served = transfer(life, open, is_write, offset, buffer, length, result);
+    pass_leave(pass);
+    life->ring3->result.transfers += is_served;
+    return is_served;
+}
+
+// --- content -------------------------------------------------------------------------------------
+
+struct range {
+    unsigned first, count;
+};
+
+static struct range draw_range(struct ring3_client *client)
+{
+    static const unsigned counts[] = {1, 2, 7, 8, 16, 64};
+    static const unsigned grains[] = {1, 8, 8, 16};
+    unsigned grain = grains[ring3_choose(client, 4)];
+    struct range range = {.count = counts[ring3_choose(client, 6)]};
+    if (ring3_choose(client, 2) == 0)
+        range.count = 1 + (unsigned)ring3_choose(client, range.count);
+    range.first =
+        (unsigned)ring3_choose(client, (RING3_FILE_CELLS - range.count) / grain + 1) * grain;
+    return range;
+}
+
+static uint64_t size_of(const struct ring3_content *content)
+{
+    return ring3_cell_latest(&content->size);
+}
+
+// A death while the size was being changed leaves open what it was: the next look decides.
+static void size_end(struct ring3_act *act, struct ring3_content *content)
+{
+    if (act->client->ring3->deaths != act->deaths && !content->is_shared)
+        content->size.is_blind = true;
+}
+
+static void write_range(struct ring3_client *client, struct ring3_handle *handle)
+{
+    struct ring3_object *object = handle->object;
+    struct ring3_content *content = object->content;
+    struct range range = draw_range(client);
+    uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
+    size_t length = (size_t)range.count * RING3_CELL_BYTES;
+    struct ring3_act act;
+    say_object(&act, object);
+    if (ring3_content_is_busy(content, range.first, range.count) ||
+        !ring3_act_begin(&act, client, "write", true))
+        return;
+    ring3_content_change(content, act.change, range.first, range.count, act.begin);
+    if (offset + length > size_of(content))
+        ring3_cell_change(&content->size, act.change, offset + length);
+    uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
+    ring3_content_fill(buffer, act.begin, range.first, range.count);
+    long result;
+    if (!lane_serves(act.life, handle->open, true, offset, buffer, length, &result))
+        result = operation_write(ring3_act_volume(&act), handle->open, offset, buffer, length);
+    enum ring3_answer answer = ring3_act_end(&act, result, 0);
+    if (answer == RING3_REFUSED)
+        ring3_content_undo(content, act.change);
+    if (answer == RING3_DONE && result != (long)length)
+        ring3_act_wrong(&act, "it was short");
+    size_end(&act, content);
+    free(buffer);
+}
+
+static bool read_range(struct ring3_client *client, struct ring3_handle *handle, struct range range)
+{
+    struct ring3 *ring3 = client->ring3;
+    struct ring3_object *object = handle->object;
+    uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES, size = size_of(object->content);
+    size_t length = (size_t)range.count * RING3_CELL_BYTES;
+    long expected = offset >= size ? 0 : (long)(size - offset < length ? size - offset : length);
+    struct ring3_act act;
+    say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "read", false))
+        return false;
+    uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
+    long result;
+    bool holds = true;
+    if (expected != (long)length ||
+        !lane_serves(act.life, handle->open, false, offset, buffer, length, &result))
+        result = operation_read(ring3_act_volume(&act), handle->open, offset, buffer, length);
+    if (ring3_act_end(&act, result, 0) != RING3_DONE) {
+        holds = false;
+    } else if (result != expected && !ring3_cell_is_certain(&object->content->size)) {
+        holds = false; // a death meanwhile: its size has to be asked for
+    } else if (result != expected) {
+        ring3_act_wrong(&act, "it was of another length");
+        holds = false;
+    } else if (!ring3_content_seen(&ring3->memories, object->content, &act.life->memory, act.begin,
+                                   range.first, (unsigned)(result / RING3_CELL_BYTES), buffer)) {
+        ring3_act_wrong(&act, ring3->memories.why);
+        holds = false;
+    }
+    free(buffer);
+    return holds;
+}
+
+static void set_size(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_content *content = object->content;
+    unsigned cells = (unsigned)ring3_choose(client, RING3_FILE_CELLS + 1);
+    struct ring3_act act;
+    struct attributes wanted = {0}, out;
+    if (ring3_choose(client, 3) == 0)
+        cells = (unsigned)ring3_choose(client, 4);
+    say_object(&act, object);
+    if (content->is_shared || !ring3_act_begin(&act, client, "truncate", true))
+        return;
+    wanted.stat.st_size = (off_t)cells * RING3_CELL_BYTES;
+    ring3_cell_change(&content->size, act.change, (uint64_t)wanted.stat.st_size);
+    ring3_content_change(content, act.change, cells, RING3_FILE_CELLS - cells, 0);
+    int result =
+        operation_set_attributes(ring3_act_volume(&act), object->inode, &wanted, SET_SIZE, &out);
+    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
+        ring3_content_undo(content, act.change);
+    size_end(&act, content);
+}
+
+static void allocate(struct ring3_client *client, struct ring3_handle *handle)
+{
+    static const struct {
+        int mode;
+        bool zeroes, grows;
+        const char *what;
+    } modes[] = {
+        {0, false, true, "fallocate"},
+        {FALLOC_FL_KEEP_SIZE, false, false, "fallocate, keep size"},
+        {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, true, false, "punch"},
+        {FALLOC_FL_ZERO_RANGE, true, true, "zero"},
+        {FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, true, false, "zero, keep size"},
+    };
+    struct ring3_content *content = handle->object->content;
+    struct range range = draw_range(client);
+    uint64_t dice = ring3_choose(client, 5);
+    uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
+    uint64_t length = (uint64_t)range.count * RING3_CELL_BYTES;
+    struct ring3_act act;
+    say_object(&act, handle->object);
+    if (ring3_content_is_busy(content, range.first, range.count) ||
+        !ring3_act_begin(&act, client, modes[dice].what, true))
+        return;
+    if (modes[dice].zeroes)
+        ring3_content_change(content, act.change, range.first, range.count, 0);
+    if (modes[dice].grows && offset + length > size_of(content))
+        ring3_cell_change(&content->size, act.change, offset + length);
+    int result =
+        operation_allocate(ring3_act_volume(&act), handle->open, modes[dice].mode, offset, length);
+    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
+        ring3_content_undo(content, act.change);
+    size_end(&act, content);
+}
+
+static void sync_file(struct ring3_client *client, struct ring3_handle *handle)
+{
+    struct ring3_act act;
+    say_object(&act, handle->object);
+    if (!ring3_act_begin(&act, client, "fsync", false))
+        return;
+    int result =
+        operation_sync_file(ring3_act_volume(&act), handle->open, ring3_choose(client, 3) == 0);
+    if (ring3_act_end(&act, result, 0) == RING3_DONE)
+        ring3_content_synced(handle->object->content, &act.life->memory, act.begin);
+}
+
+// --- handles -------------------------------------------------------------------------------------
+
+static struct ring3_handle *open_object(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    struct open_file *open = NULL;
+    say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "open", false))
+        return NULL;
+    act.life->user_count++; // until the handle stands in its list
+    struct ring3_handle *handle = NULL;
+    int result = operation_open(ring3_act_volume(&act), object->inode, O_RDWR, &open);
+    enum ring3_answer answer = ring3_act_end(&act, result, 0);
+    if (answer == RING3_DONE)
+        handle = ring3_handle_new(act.life, open, object, O_RDWR);
+    else if (result == 0)
+        operation_release(ring3_act_volume(&act), open);
+    ring3_life_end(act.life);
+    return handle;
+}
+
+static void close_handle(struct ring3_client *client, unsigned index)
+{
+    struct ring3_handle *handle = client->handles[index];
+    struct ring3_life *life = handle->life;
+    struct open_file *open = handle->open;
+    client->handles[index] = NULL;
+    handle->open = NULL; // from here on it is not the life's to release
+    if (open != NULL) {
+        life->user_count++;
+        operation_release(life->volume, open);
+        ring3_life_end(life);
+    }
+    struct ring3_object *object = handle->object;
+    ring3_handle_free(handle);
+    if (object->owner == client->number && ring3_object_links(client->ring3->tree, object) == 0)
+        object->is_gone = true;
+}
+
+// After a death the size of what only this client writes has to be asked for.
+static bool settle_content(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3 *ring3 = client->ring3;
+    struct ring3_act act;
+    struct attributes found;
+    if (ring3_cell_is_certain(&object->content->size))
+        return true;
+    say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "look at the size", false))
+        return false;
+    int result = operation_get_attributes(ring3_act_volume(&act), object->inode, &found);
+    if (ring3_act_end(&act, result, 0) != RING3_DONE)
+        return false;
+    if (ring3_content_size_seen(&ring3->memories, object->content, &act.life->memory, act.begin,
+                                (uint64_t)found.stat.st_size))
+        return true;
+    ring3_act_wrong(&act, ring3->memories.why);
+    return false;
+}
+
+bool ring3_look_content(struct ring3_client *client, struct ring3_object *object)
+{
+    if (!settle_content(client, object))
+        return false;
+    struct ring3_handle *handle = open_object(client, object);
+    if (handle == NULL)
+        return false;
+    bool holds = read_range(client, handle, (struct range){0, RING3_FILE_CELLS});
+    client->handles[0] = handle;
+    close_handle(client, 0);
+    return holds;
+}
+
+static struct ring3_object *choose_file(struct ring3_client *client)
+{
+    struct ring3_tree *tree = client->ring3->tree;
+    if (ring3_choose(client, 3) == 0)
+        return tree->objects[RING3_SHARED_DIRECTORIES + ring3_choose(client, RING3_SHARED_FILES)];
+    return ring3_names_choose(client, RING3_FILE);
+}
+
+// One that is open in the life where the client works now, or a new one.
+static struct ring3_handle *choose_handle(struct ring3_client *client, unsigned *index)
+{
+    *index = (unsigned)ring3_choose(client, RING3_HANDLES);
+    struct ring3_handle *handle = client->handles[*index];
+    if (handle != NULL && handle->open != NULL && handle->life == client->life &&
+        ring3_choose(client, 4) != 0)
+        return settle_content(client, handle->object) ? handle : NULL;
+    if (handle != NULL && handle->open != NULL && handle->life->is_mounted)
+        close_handle(client, *index);
+    if (client->handles[*index] != NULL)
+        return NULL;
+    struct ring3_object *object = choose_file(client);
+    if (object == NULL || object->inode == 0 || !settle_content(client, object))
+        return NULL;
+    client->handles[*index] = open_object(client, object);
+    return client->handles[*index];
+}
+
+void ring3_files_step(struct ring3_client *client)
+{
+    unsigned index;
+    struct ring3_handle *handle = choose_handle(client, &index);
+    if (handle == NULL || handle->open == NULL || handle->life != client->life ||
+        !client->life->is_mounted || !settle_content(client, handle->object) ||
+        handle->open == NULL)
+        return;
+    handle->life->user_count++; // it is not released meanwhile
+    uint64_t dice = ring3_choose(client, 100);
+    if (dice < 40)
+        write_range(client, handle);
+    else if (dice < 70)
+        read_range(client, handle, draw_range(client));
+    else if (dice < 78)
+        set_size(client, handle->object);
+    else if (dice < 86)
+        allocate(client, handle);
+    else
+        sync_file(client, handle);
+    ring3_life_end(handle->life);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Machines: power, the network between them, and when the next mount is tried.
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fs/base/check.h"
+#include "tests/sim/ring3.h"
+
+#define TOKEN_NS (1000 * RING3_MS)
+
+struct ring3_machine *ring3_machine_of(struct ring3 *ring3, uint32_t node_id)
+{
+    CHECK(node_id >= 1 && node_id <= ring3->machine_count);
+    return &ring3->machines[node_id - 1];
+}
+
+bool ring3_machines_reach(const struct ring3_machine *a, const struct ring3_machine *b)
+{
+    return a->is_up && b->is_up && a->component == b->component;
+}
+
+int ring3_machine_open_lun(const struct ring3_machine *machine)
+{
+    char path[40];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", machine->lun);
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(descriptor >= 0);
+    return descriptor;
+}
+
+// --- the network -----------------------------------------------------------------------------
+
+static void reform(struct world_event *event)
+{
+    struct ring3 *ring3 = (struct ring3 *)(void *)((char *)event - offsetof(struct ring3, reform));
+    ring3_totem_reform(ring3);
+}
+
+static void reform_in(struct ring3 *ring3, uint64_t in_ns)
+{
+    ring3->reform.fire = reform;
+    ring3_arm_in(ring3, &ring3->reform, in_ns);
+}
+
+void ring3_network_set(struct ring3 *ring3, const unsigned *component)
+{
+    for (unsigned i = 0; i < ring3->machine_count; i++)
+        ring3->machines[i].component = component[i];
+    ring3_transport_network_changed(ring3);
+    reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
+}
+
+// --- power -------------------------------------------------------------------------------------
+
+static void turn_off(struct ring3_machine *machine)
+{
+    struct ring3 *ring3 = machine->ring3;
+    struct ring3_life *life;
+    ring3_trace(ring3, "n%u loses its power", machine->node_id);
+    machine->is_up = false;
+    world_event_disarm(ring3->world, &machine->mount);
+    LIST_FOREACH (life, &ring3->lives, link) {
+        if (life->machine != machine)
+            continue;
+        ring3_life_kill(life, true);
+        ring3_guard_stop(life->guard);
+        ring3_life_close_if_drained(life);
+    }
+    ring3_totem_machine(machine, false);
+    reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
+}
+
+void ring3_machine_power(struct ring3_machine *machine, bool is_on)
+{
+    if (machine->is_up == is_on)
+        return;
+    if (!is_on) {
+        turn_off(machine);
+        return;
+    }
+    ring3_trace(machine->ring3, "n%u comes up", machine->node_id);
+    machine->is_up = true;
+    ring3_totem_machine(machine, true);
+    reform_in(machine->ring3, ring3_between(machine->ring3, 200 * RING3_MS, 900 * RING3_MS));
+    ring3_machine_mount_in(machine, ring3_between(machine->ring3, 500 * RING3_MS, 2500 * RING3_MS));
+}
+
+// --- mounting ----------------------------------------------------------------------------------
+
+static void mount(struct world_event *event)
+{
+    struct ring3_machine *machine =
+        (struct ring3_machine *)(void *)((char *)event - offsetof(struct ring3_machine, mount));
+    if (machine->is_up && machine->life == NULL && !machine->ring3->is_unmounting)
+        ring3_life_start(machine);
+}
+
+void ring3_machine_mount_in(struct ring3_machine *machine, uint64_t in_ns)
+{
+    if (machine->is_up)
+        ring3_arm_in(machine->ring3, &machine->mount, in_ns);
+}
+
+void ring3_machine_init(struct ring3 *ring3, uint32_t index)
+{
+    struct random *random = &ring3->world->random;
+    struct ring3_machine *machine = &ring3->machines[index];
+    *machine = (struct ring3_machine){
+        .ring3 = ring3,
+        .node_id = index + 1,
+        .is_up = true,
+        .clock_base_ns = (1 + random_below(random, 1000)) * 1000 * RING3_MS,
+        .clock_rate = 970 + random_below(random, 61), // drift: L/10 covers two of them
+        .mount.fire = mount,
+        .lun = memfd_create("lun", MFD_CLOEXEC),
+    };
+    CHECK(machine->lun >= 0);
+    ring3_totem_machine(machine, true);
+}
+
+void ring3_machine_deinit(struct ring3_machine *machine)
+{
+    world_event_disarm(machine->ring3->world, &machine->mount);
+    close(machine->lun);
+}

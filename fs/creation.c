@@ -259,11 +259,13 @@ static int run_create(struct creation *creation)
 static int check_name(struct creation *creation)
 {
     struct directory_item item;
-    if (creation->name == NULL)
-        return 0;
-    int result = directory_lookup(&creation->parent, creation->name, &item);
+    int result = -ENOENT;
+    if (creation->name != NULL)
+        result = directory_lookup(&creation->parent, creation->name, &item);
     if (result != -ENOENT)
         return result == 0 ? -EEXIST : result;
+    if (inode_is_immutable(&creation->parent))
+        return -EPERM;
     if (S_ISDIR(creation->what.mode) && inode_link_count(&creation->parent) >= OPERATION_LINKS_MAX)
         return -EMLINK;
     return 0;

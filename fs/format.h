@@ -95,8 +95,11 @@ _Static_assert(sizeof(struct block_header_disk) == 64, "block header");
 // --- superblock ------------------------------------------------------------------------------
 
 // Incompatible features: a program that does not know a bit must not touch the volume.
-enum { FEATURE_INCOMPAT_IN_PROGRESS = 1u << 0 }; // mkfs or a tool of several steps was cut off
-#define FEATURE_INCOMPAT_KNOWN  ((uint64_t)0)
+enum {
+    FEATURE_INCOMPAT_IN_PROGRESS = 1u << 0, // mkfs or a tool of several steps was cut off
+    FEATURE_INCOMPAT_PROTECTION = 1u << 1,  // inodes may have INODE_FLAGS_PROTECTING
+};
+#define FEATURE_INCOMPAT_KNOWN  ((uint64_t)FEATURE_INCOMPAT_PROTECTION)
 #define FEATURE_RO_COMPAT_KNOWN ((uint64_t)0)
 #define FEATURE_COMPAT_KNOWN    ((uint64_t)0)
 
@@ -333,7 +336,12 @@ struct time_disk {
 } __attribute__((packed));
 _Static_assert(sizeof(struct time_disk) == 12, "time");
 
-enum { INODE_FLAG_ORPHAN = 1u << 0 }; // stands on an orphan list: unlinked, or a truncate under way
+enum {
+    INODE_FLAG_ORPHAN = 1u << 0,    // stands on an orphan list: unlinked, or a truncate under way
+    INODE_FLAG_IMMUTABLE = 1u << 1, // chattr +i: nothing of it changes, its names included
+    INODE_FLAG_APPEND = 1u << 2,    // chattr +a: files only grow, directories only gain names
+    INODE_FLAGS_PROTECTING = INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND,
+};
 
 struct inode_disk {
     struct block_header_disk header; // 0    owner: the inode's own number

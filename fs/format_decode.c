@@ -179,6 +179,12 @@ static bool times_are_sound(const struct format_inode *inode)
            inode->changed.nanoseconds < second && inode->created.nanoseconds < second;
 }
 
+static uint32_t flags_known(const struct geometry *g)
+{
+    bool has_protection = (g->feature_incompat & FEATURE_INCOMPAT_PROTECTION) != 0;
+    return INODE_FLAG_ORPHAN | (has_protection ? INODE_FLAGS_PROTECTING : 0);
+}
+
 static const char *inode_broken(const struct format_inode *inode, const struct geometry *g)
 {
     bool is_orphan = inode->flags & INODE_FLAG_ORPHAN;
@@ -192,8 +198,11 @@ static const char *inode_broken(const struct format_inode *inode, const struct g
         return "the symbolic link's length is out of range";
     if (!times_are_sound(inode))
         return "a time stamp has more than 999,999,999 nanoseconds";
-    if ((inode->flags & ~(uint32_t)INODE_FLAG_ORPHAN) != 0)
+    if ((inode->flags & ~flags_known(g)) != 0)
         return "the inode has unknown flags";
+    if ((inode->flags & INODE_FLAGS_PROTECTING) != 0 && !S_ISREG(inode->mode) &&
+        !S_ISDIR(inode->mode))
+        return "the inode has flags that only files and directories have";
     if (inode->link_count == 0 && !is_orphan)
         return "the inode has no link and stands on no orphan list";
     if (is_orphan && inode->orphan_slot >= g->slot_count)

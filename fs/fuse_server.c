@@ -34,7 +34,7 @@ enum { BACKGROUND_REQUESTS_MAX = 256 };
 static const unsigned features_wanted =
     FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
     FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_POSIX_LOCKS |
-    FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+    FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK | FUSE_CAP_IOCTL_DIR;
 
 // --- threads ---------------------------------------------------------------------------------
 
@@ -123,6 +123,7 @@ static struct fuse_lowlevel_ops operations_table(void)
     fuse_server_add_directories(&operations);
     fuse_server_add_files(&operations);
     fuse_server_add_locks(&operations);
+    fuse_server_add_protection(&operations);
     fuse_server_add_lanes(&operations);
     return operations;
 }

@@ -96,6 +96,10 @@ struct fuse_request {
             int mode; // fallocate's, or lseek's whence
         } range;
         struct {
+            uint32_t protection;
+            bool is_extended; // struct fsxattr
+        } protect;
+        struct {
             struct fuse_handle *from;
             uint64_t from_offset, offset, length;
         } copy;
@@ -260,4 +264,5 @@ void fuse_server_add_attributes(struct fuse_lowlevel_ops *operations);
 void fuse_server_add_directories(struct fuse_lowlevel_ops *operations);
 void fuse_server_add_files(struct fuse_lowlevel_ops *operations);
 void fuse_server_add_locks(struct fuse_lowlevel_ops *operations);
+void fuse_server_add_protection(struct fuse_lowlevel_ops *operations);
 void fuse_server_add_lanes(struct fuse_lowlevel_ops *operations);

@@ -261,6 +261,7 @@ void inode_get_attributes(const struct inode *inode, struct attributes *attribut
                  .st_ctim = inode_time(inode, INODE_CHANGED)},
         .created = inode_time(inode, INODE_CREATED),
         .xattr_count = inode_xattr_count(inode),
+        .protection = inode_flags(inode) & INODE_FLAGS_PROTECTING,
     };
 }
 
@@ -303,6 +304,13 @@ void inode_set_time(struct inode *inode, enum inode_time which, struct timespec 
     changing(inode);
     struct time_disk disk = time_encode(time);
     memcpy(inode->block->bytes + time_offsets[which], &disk, sizeof(disk));
+}
+
+void inode_set_protection(struct inode *inode, uint32_t flags)
+{
+    CHECK((flags & ~(uint32_t)INODE_FLAGS_PROTECTING) == 0);
+    flags |= inode_flags(inode) & ~(uint32_t)INODE_FLAGS_PROTECTING;
+    changing(inode)->flags = le32_make(flags);
 }
 
 void inode_set_orphan(struct inode *inode, bool is_orphan, uint32_t slot)

@@ -81,6 +81,15 @@ uint32_t inode_link_count(const struct inode *inode);
 uid_t inode_uid(const struct inode *inode);
 gid_t inode_gid(const struct inode *inode);
 uint32_t inode_flags(const struct inode *inode);
+static inline bool inode_is_immutable(const struct inode *inode)
+{
+    return (inode_flags(inode) & INODE_FLAG_IMMUTABLE) != 0;
+}
+// Immutable or append-only.
+static inline bool inode_is_protected(const struct inode *inode)
+{
+    return (inode_flags(inode) & INODE_FLAGS_PROTECTING) != 0;
+}
 uint64_t inode_rdev(const struct inode *inode);
 uint64_t inode_parent(const struct inode *inode);
 uint32_t inode_orphan_slot(const struct inode *inode);
@@ -115,6 +124,8 @@ void inode_set_link_count(struct inode *inode, uint32_t link_count);
 void inode_set_owner(struct inode *inode, uid_t uid, gid_t gid);
 void inode_set_parent(struct inode *inode, uint64_t parent);
 void inode_set_time(struct inode *inode, enum inode_time which, struct timespec time);
+// `flags`: of INODE_FLAGS_PROTECTING.
+void inode_set_protection(struct inode *inode, uint32_t flags);
 // On a list: the flag and the slot whose list it is. Off it: both gone.
 void inode_set_orphan(struct inode *inode, bool is_orphan, uint32_t slot);
 void inode_set_truncate_size(struct inode *inode, uint64_t size);

@@ -18,7 +18,7 @@ LIBRARIES += frontend
 frontend_PURE  := fs/fuse_dialect.c fs/mount_options.c fs/guard_rules.c
 frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
-                  fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
+                  fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_protection.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
                   fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.

@@ -212,7 +212,7 @@ static unsigned kinds_covered(const struct open_inode *open)
     if (cluster_lock_is_cached(lock, LOCK_SHARED))
         kinds |= PASS_READ;
     if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) && open->part_writers == 0 &&
-        open->volume->journal != NULL)
+        open->volume->journal != NULL && !open->is_protected)
         kinds |= PASS_WRITE;
     cluster_lock_put(lock);
     return kinds;
@@ -239,6 +239,7 @@ int open_inode_publish_kinds(struct open_inode *open, struct inode *inode, unsig
 
 int open_inode_publish(struct open_inode *open, struct inode *inode)
 {
+    open->is_protected = inode_is_protected(inode);
     unsigned kinds = kinds_covered(open);
     if ((kinds & ~pass_kinds(&open->pass)) == 0)
         return 0;

@@ -37,6 +37,7 @@ struct open_inode {
     unsigned users;                 // coroutines that come back to it after a wait
     bool is_unlinked;               // found at its last close: to be freed
     bool is_linkable;               // made without a name, and may still be given one
+    bool is_protected;              // immutable or append-only, as of the last publish
     struct cluster_lock *open_lock; // LOCK_OPEN, held SHARED
     struct pass pass;
 

@@ -4,7 +4,8 @@
 // go. Results are 0 (or a count) or a negative error; error_to_errno() gives the errno for it.
 //
 // Permission checks are the kernel's (default_permissions); what stays here are the rules that need
-// the volume's state: sticky bits are checked by the kernel too, link and size limits here.
+// the volume's state: sticky bits are checked by the kernel too, link and size limits here, and
+// what is immutable or append-only (-EPERM).
 #pragma once
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ struct attributes {
     struct stat stat; // st_ino = inode, st_blocks in 512 bytes
     struct timespec created;
     uint32_t xattr_count;
+    uint32_t protection; // of INODE_FLAGS_PROTECTING (fs/format.h)
 };
 
 struct credentials {
@@ -44,6 +46,9 @@ enum {
     SET_MTIME_NOW = 1u << 7,
     SET_CTIME = 1u << 8,
     SET_KILL_SUID = 1u << 9, // drop setuid and setgid as a write or truncate does
+    // The only change that a protected inode allows. -EOPNOTSUPP on volumes of older mkfs, and for
+    // what is neither file nor directory.
+    SET_PROTECTION = 1u << 10,
 };
 
 // Of operation_set_xattr, for an access list: the caller may not give the owning group away, so the

@@ -38,6 +38,8 @@ static int plan(struct acl_change *change, bool kills_sgid)
 {
     struct inode *inode = &change->inode;
     change->mode = inode_mode(inode);
+    if (inode_is_protected(inode))
+        return -EPERM;
     if (S_ISLNK(change->mode))
         return -EOPNOTSUPP;
     if (strcmp(change->name, ACL_DEFAULT_NAME) == 0)

@@ -282,6 +282,13 @@ static int allocate_loaded(struct allocating *a, int mode)
     return result;
 }
 
+static int check_protection(const struct inode *inode, int mode)
+{
+    if (inode_is_immutable(inode))
+        return -EPERM;
+    return inode_is_protected(inode) && (mode & ~FALLOC_FL_KEEP_SIZE) != 0 ? -EPERM : 0;
+}
+
 static int check_request(int mode, uint64_t offset, uint64_t length)
 {
     static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -311,7 +318,9 @@ int operation_allocate(struct volume *volume, struct open_file *file, int mode, 
     if (result != 0)
         return result;
     written_ranges_init(&a.given);
-    result = allocate_loaded(&a, mode);
+    result = check_protection(&inode, mode);
+    if (result == 0)
+        result = allocate_loaded(&a, mode);
     written_ranges_deinit(&a.given);
     live_inode_release(&inode, &set);
     return result;

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "fs/base/sabotage.h"
 #include "fs/file_size.h"
 #include "fs/inode_acl.h"
 #include "fs/inode_table.h"
@@ -68,6 +69,12 @@ static void set_owner(const struct attribute_change *change)
                     (change->fields & SET_GID) != 0 ? stat->st_gid : inode_gid(inode));
 }
 
+static void set_protection(const struct attribute_change *change)
+{
+    if ((change->fields & SET_PROTECTION) != 0)
+        inode_set_protection(change->inode, change->wanted->protection);
+}
+
 static void set_times(const struct transaction *t, const struct attribute_change *change)
 {
     struct inode *inode = change->inode;
@@ -91,6 +98,7 @@ static int change_attributes(struct transaction *t, void *context)
     transaction_change_inode(t, inode);
     set_mode(change);
     set_owner(change);
+    set_protection(change);
     set_times(t, change);
     return change->acl.count > 0 ? inode_acl_put(inode, t->handle, ACL_ACCESS_NAME, &change->acl)
                                  : 0;
@@ -123,6 +131,24 @@ static void forget_noted_times(struct open_inode *open, unsigned fields)
         atomic_store(&open->pass.accessed_ns, 0);
 }
 
+// As Linux has it: who only appends may still set the times to now.
+static int check_protection(const struct inode *inode, unsigned fields)
+{
+    if ((fields & SET_ATIME_NOW) != 0)
+        fields &= ~(unsigned)SET_ATIME;
+    if ((fields & SET_MTIME_NOW) != 0)
+        fields &= ~(unsigned)SET_MTIME;
+    const unsigned harmless = SET_ATIME_NOW | SET_MTIME_NOW | SET_CTIME | SET_KILL_SUID;
+    if ((fields & SET_PROTECTION) != 0) {
+        bool is_known =
+            (inode->volume->geometry.feature_incompat & FEATURE_INCOMPAT_PROTECTION) != 0;
+        return is_known && (inode_is_regular(inode) || inode_is_directory(inode)) ? 0 : -EOPNOTSUPP;
+    }
+    if (inode_is_immutable(inode))
+        return -EPERM;
+    return inode_is_protected(inode) && (fields & ~harmless) != 0 ? -EPERM : 0;
+}
+
 static bool is_time(const struct timespec *time)
 {
     return time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
@@ -131,6 +157,9 @@ static bool is_time(const struct timespec *time)
 static int check_wanted(const struct inode *inode, const struct attributes *wanted, unsigned fields)
 {
     const struct stat *stat = &wanted->stat;
+    int result = check_protection(inode, fields);
+    if (result != 0)
+        return result;
     if (((fields & SET_ATIME) != 0 && !is_time(&stat->st_atim)) ||
         ((fields & SET_MTIME) != 0 && !is_time(&stat->st_mtim)) ||
         ((fields & SET_CTIME) != 0 && !is_time(&stat->st_ctim)))
@@ -147,6 +176,8 @@ static int set_attributes(struct inode *inode, const struct attributes *wanted, 
     struct attribute_change change = {.inode = inode, .wanted = wanted, .fields = fields};
     struct open_inode *open = open_inode_find(inode->volume, inode->number);
     int result = check_wanted(inode, wanted, fields);
+    if (result == 0 && (fields & SET_PROTECTION) != 0 && !SABOTAGE(protect_skip_drain))
+        open_inode_drain(open); // lanes write no more before they are let in anew
     if (result == 0 && (fields & SET_SIZE) != 0)
         result = file_size_set(inode, open, (uint64_t)wanted->stat.st_size);
     if (result != 0 || (fields & ~(unsigned)SET_SIZE) == 0)

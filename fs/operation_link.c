@@ -77,7 +77,8 @@ static bool is_linkable(struct volume *volume, uint64_t number)
 static int check_inode(const struct linking *linking)
 {
     const struct inode *inode = &linking->inode;
-    if (inode_is_directory(inode))
+    if (inode_is_directory(inode) || inode_is_protected(inode) ||
+        inode_is_immutable(&linking->parent))
         return -EPERM;
     if (linking->is_first != is_linkable(inode->volume, inode->number))
         return PLAN_CHANGED;

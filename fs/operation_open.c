@@ -88,6 +88,18 @@ int operation_open_inode(struct volume *volume, uint64_t number, struct open_ino
     return 0;
 }
 
+static int check_protection(struct volume *volume, uint64_t number, int flags)
+{
+    struct attributes now;
+    if ((flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0)
+        return 0;
+    int result = operation_get_attributes(volume, number, &now);
+    if (result != 0 || now.protection == 0)
+        return result;
+    bool only_appends = (flags & O_APPEND) != 0 && (flags & O_TRUNC) == 0;
+    return (now.protection & INODE_FLAG_IMMUTABLE) != 0 || !only_appends ? -EPERM : 0;
+}
+
 static int truncate_opened(struct volume *volume, uint64_t number)
 {
     struct attributes empty = {.stat = {.st_size = 0}}, out;
@@ -101,7 +113,8 @@ int operation_open(struct volume *volume, uint64_t number, int flags, struct ope
     if (result != 0)
         return result;
     *file = open_file_new(open, flags);
-    if ((flags & O_TRUNC) != 0 && (flags & O_ACCMODE) != O_RDONLY)
+    result = check_protection(volume, number, flags);
+    if (result == 0 && (flags & O_TRUNC) != 0 && (flags & O_ACCMODE) != O_RDONLY)
         result = truncate_opened(volume, number);
     if (result != 0) {
         operation_release(volume, *file);

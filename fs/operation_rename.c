@@ -263,6 +263,14 @@ static int check_place(const struct place *place)
     return is_same ? 0 : PLAN_CHANGED;
 }
 
+// A name is taken away where something stands, else one is added.
+static bool is_place_protected(const struct place *place)
+{
+    if (place->item.inode == 0)
+        return inode_is_immutable(place->directory);
+    return inode_is_protected(place->directory) || inode_is_protected(&place->inode);
+}
+
 static int check_replaced(struct renaming *r)
 {
     if (is_directory(&r->from) != is_directory(&r->to))
@@ -290,6 +298,8 @@ static int rename_checked(struct renaming *r)
         return result;
     if (r->from.item.inode == r->to.item.inode)
         return 0; // two names of one file: POSIX has nothing happen
+    if (is_place_protected(&r->from) || is_place_protected(&r->to))
+        return -EPERM;
     if (r->to.item.inode != 0 && !is_exchange(r))
         result = check_replaced(r);
     if (result == 0)

@@ -58,6 +58,8 @@ static int run_unlink(struct unlinking *u)
 static int check_child(struct unlinking *u)
 {
     bool is_directory = inode_is_directory(&u->child);
+    if (inode_is_protected(&u->parent) || inode_is_protected(&u->child))
+        return -EPERM;
     if (is_directory != u->is_directory)
         return is_directory ? -EISDIR : -ENOTDIR;
     if (!is_directory)

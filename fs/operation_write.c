@@ -400,6 +400,8 @@ static ssize_t write_round(struct volume *volume, struct open_file *file, uint64
         w->length = length < room ? length : room;
         if (w->offset + w->length > FORMAT_FILE_BYTES_MAX)
             result = -EFBIG;
+        if (inode_is_immutable(&w->inode) || (inode_is_protected(&w->inode) && !appends))
+            result = -EPERM;
         if (result == 0)
             result = write_locked(w);
         if (!w->is_unlocked)

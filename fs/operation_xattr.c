@@ -116,7 +116,7 @@ static int change_one(struct volume *volume, uint64_t number, struct xattr_chang
         result = live_inode_acquire(&change->inode, &set, volume, number, LOCK_EXCLUSIVE);
     if (result != 0)
         return result;
-    result = run_change_in_steps(change);
+    result = inode_is_protected(&change->inode) ? -EPERM : run_change_in_steps(change);
     live_inode_release(&change->inode, &set);
     return result;
 }

@@ -41,6 +41,7 @@ void mkfs_layout_identify(struct mkfs_layout *layout)
     if (memcmp(g->uuid, no_uuid, sizeof(no_uuid)) == 0)
         fill_uuid(layout->environment, g->uuid);
     g->created_ns = (uint64_t)environment_wall_ns(layout->environment);
+    g->feature_incompat = FEATURE_INCOMPAT_PROTECTION;
     g->protocol_version = PROTOCOL_VERSION;
 }
 
@@ -75,7 +76,7 @@ static int write_superblock(struct mkfs_layout *layout, uint64_t address, uint64
 {
     CLEANUP_FREE struct superblock_disk *disk = block_buffer_new(BLOCK_BYTES);
     struct geometry g = layout->geometry;
-    g.feature_incompat = feature_incompat;
+    g.feature_incompat |= feature_incompat;
     format_superblock_encode(disk, &g, address);
     format_block_seal(disk, version);
     return write_blocks(layout, address, disk, 1);

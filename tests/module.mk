@@ -2,7 +2,7 @@
 # The harness, the real-cluster tests, the virtual machine, the benchmark, and the targets that
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
-POSIX_TESTS   := names unnamed attributes permissions times limits data locks full
+POSIX_TESTS   := names unnamed attributes permissions flags times limits data locks full
 TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/hold_open \
                  tests/open_for_write tests/together tests/visibility tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What one node does, another sees at once: access control lists, and files that were made without
-// a name.
+// What one node does, another sees at once: access control lists, immutable files, and files that
+// were made without a name.
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -95,6 +97,39 @@ static void lists_are_inherited_elsewhere(void **state)
     MUST(unlinkat(v->b, "lists", AT_REMOVEDIR));
 }
 
+// --- immutable files -------------------------------------------------------------------------
+
+static void set_flags(int directory, const char *name, unsigned flags)
+{
+    int file = MUST(openat(directory, name, O_RDONLY | O_CLOEXEC));
+
+    MUST(ioctl(file, FS_IOC_SETFLAGS, &flags));
+    close(file);
+}
+
+// The other node's lanes have written, and its handles stay open: the next write is refused.
+static void immutable_holds_elsewhere(void **state)
+{
+    struct views *v = *state;
+    char *bytes = calloc(1, 1 << 20);
+    int file = MUST(openat(v->b, "fixed", O_CREAT | O_RDWR | O_CLOEXEC, 0644));
+
+    for (int i = 0; i < 5; i++) {
+        MUST_MOVE(pwrite(file, bytes, 1 << 20, 0), 1 << 20);
+        MUST_MOVE(pwrite(file, bytes, 1 << 20, 0), 1 << 20);
+        set_flags(v->a, "fixed", FS_IMMUTABLE_FL);
+        MUST_FAIL(pwrite(file, bytes, 1 << 20, 0), EPERM);
+        MUST_FAIL(unlinkat(v->b, "fixed", 0), EPERM);
+        MUST_FAIL(openat(v->b, "fixed", O_WRONLY), EPERM);
+        set_flags(v->a, "fixed", FS_APPEND_FL);
+        MUST_FAIL(pwrite(file, bytes, 1, 0), EPERM);
+        set_flags(v->b, "fixed", 0);
+    }
+    MUST(unlinkat(v->a, "fixed", 0));
+    close(file);
+    free(bytes);
+}
+
 // --- files without a name --------------------------------------------------------------------
 
 static void a_name_given_late_is_seen(void **state)
@@ -132,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_are_obeyed_elsewhere),
         cmocka_unit_test(lists_are_inherited_elsewhere),
+        cmocka_unit_test(immutable_holds_elsewhere),
         cmocka_unit_test(a_name_given_late_is_seen),
     };
 

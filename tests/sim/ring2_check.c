@@ -21,6 +21,7 @@ struct found_entry {
     uint64_t directory, inode;
     char name[256];
     struct stat stat;
+    uint32_t protection;
     uint32_t target_length; // 0: no link, or not the text that it should be
     uint32_t xattr_sizes[RING2_XATTRS];
     bool xattrs_are_good;
@@ -52,11 +53,13 @@ static bool collect_entry(void *context, const struct directory_entry *entry)
     struct found_entry *new_entry = &found->entries[found->count++];
     *new_entry = (struct found_entry){.directory = found->directory, .inode = entry->inode};
     strcpy(new_entry->name, entry->name);
-    if (entry->attributes != NULL)
+    if (entry->attributes != NULL) {
         new_entry->stat = entry->attributes->stat;
-    else
+        new_entry->protection = entry->attributes->protection;
+    } else {
         ring2_fail(found->history, "inode %" PRIu64 " ('%s') has no attributes", entry->inode,
                    entry->name);
+    }
     return true;
 }
 
@@ -169,6 +172,8 @@ static const char *compare_node(const struct ring2_tree *tree, unsigned index,
     if (!found->xattrs_are_good ||
         memcmp(node->xattr_sizes, found->xattr_sizes, sizeof(node->xattr_sizes)) != 0)
         return "extended attributes";
+    if (node->protection != found->protection)
+        return "protection";
     if (!is_list(&node->access, &found->access))
         return "access list";
     if (!is_list(&node->defaults, &found->defaults))
@@ -343,6 +348,8 @@ static void adopt_tree(struct ring2_client *client, const struct ring2_tree *sta
     for (unsigned i = 0; i < RING2_NODES_MAX; i++) {
         if (client->tree.nodes[i].file != NULL)
             client->tree.nodes[i].file->last_state = 0;
+        if (client->tree.nodes[i].file != NULL)
+            client->tree.nodes[i].file->is_protected = false; // until it is looked after
     }
 }
 
@@ -360,6 +367,8 @@ static void check_client(struct ring2_client *client, struct volume *volume, boo
     free(found);
     for (unsigned i = 0; state != NULL && i < RING2_NODES_MAX; i++) {
         struct ring2_tree_node *node = &state->nodes[i];
+        if (node->protection != 0 && after_crash)
+            ring2_did(history, RING2_ROW_protected_after_crash);
         if (node->file != NULL && !history->result.is_failed)
             check_file(history, volume, node->inode, node->file, after_crash, adopts);
     }

@@ -123,7 +123,7 @@ struct ring2_tree_entry *ring2_choose_entry(struct ring2_client *client)
 
 // --- the next operation --------------------------------------------------------------------------
 
-static void sync_all(struct ring2_client *client)
+void ring2_client_sync(struct ring2_client *client)
 {
     struct ring2_history *history = client->history;
     uint64_t states[RING2_CLIENTS], marks[RING2_FILES_MAX];
@@ -150,19 +150,22 @@ static void sync_all(struct ring2_client *client)
 void ring2_client_step(struct ring2_client *client)
 {
     static const struct {
-        unsigned share; // of 200
+        unsigned share; // of 202
         void (*step)(struct ring2_client *client);
     } steps[] = {
         {120, ring2_handles_step}, {22, ring2_names_make},      {10, ring2_names_link},
         {12, ring2_names_unlink},  {6, ring2_names_rmdir},      {12, ring2_names_rename},
-        {6, ring2_names_look},     {10, ring2_attributes_step}, {2, sync_all},
+        {6, ring2_names_look},     {10, ring2_attributes_step}, {2, ring2_protection_step},
+        {2, ring2_client_sync},
     };
     client->node = (unsigned)ring2_choose(client, client->history->options.node_count);
     if (client->state_count >= RING2_STATES_MAX - 1) {
-        sync_all(client);
+        ring2_client_sync(client);
         return;
     }
-    uint64_t dice = ring2_choose(client, 200);
+    if (ring2_protection_undo(client))
+        return;
+    uint64_t dice = ring2_choose(client, 202);
     unsigned i = 0;
     while (dice >= steps[i].share)
         dice -= steps[i++].share;

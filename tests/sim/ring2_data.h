@@ -46,6 +46,7 @@ struct ring2_file {
     unsigned operation_count; // in both
     unsigned reader_count;    // reads under way: what ends meanwhile is kept
     uint64_t last_end_order;
+    bool is_protected;   // immutable or append-only, and no change of that is under way
     uint64_t last_state; // of its client, when a name or attribute of it changed last
 };
 

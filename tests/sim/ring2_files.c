@@ -453,6 +453,8 @@ static void lane_write(struct ring2_history *history, struct ring2_handle *handl
     ring2_fill(buffer, file->id, operation->sequence, offset, length);
     bool served = false;
     if (pass_enter(pass, PASS_WRITE)) {
+        if (file->is_protected)
+            ring2_fail(history, "a lane writes to protected file %u", file->id);
         served = transfer(history, handle, true, offset, buffer, length, &result);
         pass_leave(pass);
     }

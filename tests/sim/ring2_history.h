@@ -18,6 +18,7 @@
 //   ring2_fsck.c    the structures        ring2_cut.c         a power cut, its recovery cut again
 //   ring2_rows.c    proof of what was done    ring2_unnamed.c  files without a name
 //                                         ring2_acl.c         access control lists
+//                                         ring2_protection.c  immutable, append-only
 #pragma once
 
 #include <stdbool.h>
@@ -147,6 +148,7 @@ void ring2_damage(struct ring2_history *history, const struct sim_disk *disk);
 
 // One operation of a client, of any kind. From a coroutine.
 void ring2_client_step(struct ring2_client *client);
+void ring2_client_sync(struct ring2_client *client); // the whole volume
 void ring2_handles_step(struct ring2_client *client);
 void ring2_handles_take(struct ring2_client *client, struct ring2_handle *handle,
                         struct open_file *open, struct ring2_file *file, uint64_t inode, int flags);
@@ -164,6 +166,9 @@ void ring2_names_rename(struct ring2_client *client);
 void ring2_names_look(struct ring2_client *client);
 void ring2_attributes_step(struct ring2_client *client);
 void ring2_acl_step(struct ring2_client *client, unsigned node);
+void ring2_protection_step(struct ring2_client *client);
+// Takes away what a crash has left protected: true if there was something.
+bool ring2_protection_undo(struct ring2_client *client);
 // Ends all handles.
 void ring2_client_close_all(struct ring2_client *client);
 bool ring2_is_open(const struct ring2_client *client, const struct ring2_file *file);

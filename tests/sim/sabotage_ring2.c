@@ -24,6 +24,7 @@ int main(int argc, char **argv)
                                            "part_write_",
                                            "unlink_",
                                            "link_",
+                                           "protect_",
                                            "truncate_",
                                            "grow_",
                                            "first_write_",

@@ -235,6 +235,11 @@ tests/unit/test_operation_unnamed_SOURCES   := tests/unit/test_operation_unnamed
 tests/unit/test_operation_unnamed_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_unnamed_LDLIBS    := -lcmocka -lz
 
+UNIT_TESTS += tests/unit/test_operation_protection
+tests/unit/test_operation_protection_SOURCES   := tests/unit/test_operation_protection.c $(OPERATION_WORLD)
+tests/unit/test_operation_protection_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_protection_LDLIBS    := -lcmocka -lz
+
 UNIT_TESTS += tests/unit/test_create_ahead
 tests/unit/test_create_ahead_SOURCES   := tests/unit/test_create_ahead.c tests/unit/silent_masters.c \
                                           $(OPERATION_WORLD)

@@ -321,6 +321,26 @@ static void test_inode_rules(void **state)
     assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), -ERROR_CORRUPT_INODE);
 }
 
+// The flags of chattr: unknown on a volume whose superblock does not have their feature.
+static void test_inode_protection(void **state)
+{
+    (void)state;
+    struct geometry old = small_geometry(), g = small_geometry();
+    struct inode_disk disk;
+    struct format_inode inode;
+    g.feature_incompat = FEATURE_INCOMPAT_PROTECTION;
+    make_inode(&disk, &g);
+    disk.flags = le32_make(INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND);
+    assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), 0);
+    assert_int_equal(format_inode_decode(&disk, &old, &inode, NULL), -ERROR_CORRUPT_INODE);
+    disk.flags = le32_make(1u << 3);
+    assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), -ERROR_CORRUPT_INODE);
+    make_inode(&disk, &g);
+    disk.mode = le32_make(S_IFIFO | 0600);
+    disk.flags = le32_make(INODE_FLAG_APPEND);
+    assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), -ERROR_CORRUPT_INODE);
+}
+
 static void test_group_rules(void **state)
 {
     (void)state;
@@ -383,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_dirent_rules),
         cmocka_unit_test(test_values_of_any_bytes_end_inside),
         cmocka_unit_test(test_inode_rules),
+        cmocka_unit_test(test_inode_protection),
         cmocka_unit_test(test_group_rules),
         cmocka_unit_test(test_slot_blocks_and_claim_rules),
         cmocka_unit_test(test_map_has_no_bits_behind_the_last_group),

@@ -106,6 +106,12 @@ static void hold(struct cluster_lock *lock, enum lock_mode mode)
         lock->served_before_yield--;
 }
 
+// The recall may wait for this very read.
+static bool is_let_in(const struct cluster_lock *lock, enum lock_mode mode, unsigned flags)
+{
+    return lock->is_recalling && mode == LOCK_SHARED && (flags & LOCK_FOR_KERNEL_READ) != 0;
+}
+
 static bool is_compatible_locally(const struct cluster_lock *lock, enum lock_mode mode)
 {
     return mode == LOCK_SHARED ? !lock->has_exclusive_holder : !has_holders(lock);
@@ -150,6 +156,19 @@ static void fail_tries(struct cluster_lock *lock)
         if (waiter->is_try)
             finish_waiter(lock, waiter, -EAGAIN);
         waiter = next;
+    }
+}
+
+void cluster_lock_let_reads_in(struct cluster_lock *lock)
+{
+    struct lock_waiter *waiter, *next;
+    CHECK(lock->is_recalling && !lock->has_exclusive_holder);
+    for (waiter = TAILQ_FIRST(&lock->waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, link);
+        if (!waiter->is_kernel_read || waiter->mode != LOCK_SHARED)
+            continue;
+        hold(lock, LOCK_SHARED);
+        finish_waiter(lock, waiter, 0);
     }
 }
 
@@ -218,6 +237,7 @@ static int wait_for_turn(struct cluster_lock *lock, enum lock_mode mode, unsigne
         .mode = mode,
         .is_try = (flags & LOCK_TRY) != 0,
         .is_interruptible = (flags & LOCK_INTERRUPTIBLE) != 0,
+        .is_kernel_read = (flags & LOCK_FOR_KERNEL_READ) != 0,
     };
     CHECK(waiter.coroutine != NULL);
     TAILQ_INSERT_TAIL(&lock->waiters, &waiter, link);
@@ -239,7 +259,7 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
     CHECK(lock->references > 0);
     if (lock->table->failure != 0)
         return lock->table->failure;
-    if (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode)) {
+    if (is_let_in(lock, mode, flags) || (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode))) {
         hold(lock, mode);
         return 0;
     }
@@ -290,8 +310,11 @@ void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
         CHECK(lock->has_exclusive_holder);
         lock->has_exclusive_holder = false;
     }
-    if (!has_holders(lock))
-        cluster_lock_pump(lock);
+    if (has_holders(lock))
+        return;
+    if (lock->is_demoting)
+        wait_queue_wake_all(scheduler_of(lock), &lock->table->let_in);
+    cluster_lock_pump(lock);
 }
 
 static void batch_begin(struct lock_service *service)

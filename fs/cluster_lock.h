@@ -33,6 +33,7 @@ enum {
     LOCK_INTERRUPTIBLE =
         1u << 1, // lock_table_interrupt may end the wait: the caller has changed
                  // nothing yet, or nothing but whole steps, and passes the error on
+    LOCK_FOR_KERNEL_READ = 1u << 2, // is let in while loans are called in (fs/lock_loans.c)
 };
 
 // The table asks `service` for rights; it becomes the service's client.
@@ -75,6 +76,24 @@ uint64_t lock_table_changes(const struct lock_table *table);
 // Waits until the count is not `seen`, or for `ns` (0: for ever): 0, -ETIMEDOUT, or the volume's
 // failure; the error of lock_table_interrupt (LOCK_INTERRUPTIBLE, the only flag).
 int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns, unsigned flags);
+
+// --- loans: what the kernel keeps of what a lock protects (fs/lock_loans.c) ---------------------
+
+// Keeps what was lent, for a volume.
+struct borrower {
+    // Drops `loans` of `node`, both as they were lent, and returns when they are gone. In a
+    // coroutine; may wait for the kernel's reads of that node, and for nothing else.
+    void (*recall)(struct borrower *borrower, uint64_t node, unsigned loans);
+};
+
+// Notes that the kernel keeps `loans` (the borrower's bits) of `node` from now on; they are called
+// in before the right goes. False, and nothing is noted, if the right is not here or is going. What
+// is lent must have been true at a moment since which the caller has not waited.
+bool cluster_lock_lend(struct lock_table *table, struct lock_name name, uint64_t node,
+                       unsigned loans);
+// Calls in what was lent under this lock: this node changed it, and the kernel does not know.
+// Waits.
+void lock_table_recall(struct lock_table *table, struct lock_name name);
 
 // Gives up every cached right, dirty ones in order, and takes back what was asked for ahead: at
 // unmount. Waits; for a master that died until it is recovered.

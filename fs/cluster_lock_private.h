@@ -23,6 +23,7 @@ struct lock_waiter {
     int result;
     bool is_try; // another node's or coroutine's hold fails it
     bool is_interruptible;
+    bool is_kernel_read;
     bool is_asleep; // else it is still on its way into the wait
     bool is_done;
 };
@@ -52,7 +53,10 @@ struct cluster_lock {
     bool is_demoting;  // a coroutine gives the right up
     bool is_cancelled; // the request in flight was taken back
     bool is_idle_linked;
-    bool is_missed; // a try or prefetch found it in use here
+    bool is_missed;     // a try or prefetch found it in use here
+    bool is_recalling;  // what was lent is being called in: reads of the kernel are let in
+    unsigned loans;     // what the kernel keeps of what the lock protects
+    uint64_t loan_node; // whose it is, as the kernel calls it
     void *object;
 };
 
@@ -69,6 +73,7 @@ struct lock_table {
     unsigned demoting_count;
     struct demotion_round *round; // still takes locks (lock_demotion.c)
     struct wait_queue demoted;    // somebody waits for demotions to end
+    struct wait_queue let_in;     // demotions wait for reads that they let in
     uint64_t change_count;
     struct wait_queue changed; // lock_table_wait_change
     int failure;
@@ -99,5 +104,9 @@ void cluster_lock_set_cookie(struct cluster_lock *lock, uint64_t cookie);
 // Starts a coroutine that gives the right up down to `keep`, which is less. No exclusive holder, no
 // request in flight.
 void cluster_lock_start_demotion(struct cluster_lock *lock, enum lock_right keep);
+// Lets in the kernel's reads that wait for the lock: those that come later see is_recalling.
+void cluster_lock_let_reads_in(struct cluster_lock *lock);
+// Calls in what was lent, if anything, and waits until the kernel has dropped it.
+void cluster_lock_call_in(struct cluster_lock *lock);
 // Tells the service that the right is down to `keep`.
 void cluster_lock_let_go(struct cluster_lock *lock, enum lock_right keep);

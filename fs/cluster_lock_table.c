@@ -28,6 +28,7 @@ struct lock_table *lock_table_new(struct volume *volume, struct lock_service *se
     TAILQ_INIT(&table->idle);
     TAILQ_INIT(&table->interruptible);
     wait_queue_init(&table->demoted);
+    wait_queue_init(&table->let_in);
     wait_queue_init(&table->changed);
     service->client = &table->client;
     return table;

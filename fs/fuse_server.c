@@ -112,6 +112,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *connection)
     connection->congestion_threshold = BACKGROUND_REQUESTS_MAX;
     connection->time_gran = 1;
     connection->want = connection->capable & features_wanted;
+    fuse_server_note_kernel(server, connection->proto_minor);
     environment_event_post(server->volume->environment, &server->live_post);
 }
 
@@ -149,6 +150,7 @@ static void on_live(struct environment_post *post)
 {
     struct fuse_server *server =
         (struct fuse_server *)((char *)post - offsetof(struct fuse_server, live_post));
+    fuse_server_begin_lending(server);
     server->config.live(server->config.context);
 }
 
@@ -164,9 +166,11 @@ static void wind_down(void *argument)
     struct fuse_server *server = argument;
     struct fuse_handle *handle;
     server->is_stopping = true;
+    fuse_server_end_lending(server);
     fuse_request_wake_gate(server);
     fuse_server_cancel_locks(server);
-    while (atomic_load(&server->alive_count) > 0 || !fuse_server_locks_are_idle(server))
+    while (atomic_load(&server->alive_count) > 0 || !fuse_server_locks_are_idle(server) ||
+           server->recalls_waiting > 0)
         wait_queue_wait(server->volume->scheduler, &server->idle_waiters);
     // After an abort; the kernel releases every handle before it unmounts.
     while ((handle = LIST_FIRST(&server->handles)) != NULL)
@@ -231,11 +235,13 @@ static void server_init(struct fuse_server *server, const struct fuse_server_con
     LIST_INIT(&server->handles);
     wait_queue_init(&server->gate_waiters);
     wait_queue_init(&server->idle_waiters);
+    fuse_server_recall_init(server);
 }
 
 // Releases all but the threads and the mount.
 static void server_deinit(struct fuse_server *server)
 {
+    fuse_server_recall_deinit(server);
     if (server->session != NULL)
         fuse_session_destroy(server->session);
     for (uint32_t i = 0; i < atomic_load(&server->lane_count); i++) {
@@ -315,6 +321,9 @@ void fuse_server_counters(const struct fuse_server *server, struct fuse_server_c
         .requests_alive = get(&server->alive_count),
         .requests_at_gate = get(&server->at_gate_count),
         .handles = get(&server->handle_count),
+        .loans = get(&server->loan_count),
+        .recalls = get(&server->recall_count),
+        .epochs = get(&server->epoch_count),
     };
     for (uint32_t i = 0; i < atomic_load(&server->lane_count); i++) {
         const struct lane_counters *lane = &server->lanes[i].counters;

@@ -59,6 +59,9 @@ struct fuse_server_counters {
     uint64_t requests_alive;          // now in the core
     uint64_t requests_at_gate;        // ... of these, waiting for the gate to open
     uint64_t handles;                 // open files
+    uint64_t loans;                   // answers that the kernel may keep
+    uint64_t recalls;                 // inodes of which it was told to drop what it kept
+    uint64_t epochs;                  // how often it was told to drop all names
 };
 
 // Any thread.

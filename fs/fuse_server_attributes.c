@@ -9,14 +9,17 @@
 
 // --- run: in a coroutine of the core ---------------------------------------------------------
 
-// The kernel asks for attributes before it checks a permission (their timeout is 0), so a node id
-// whose number another file has now is found out here, before anything is done to that file.
+// The kernel asks for attributes before it checks a permission, unless it was lent them; so a node
+// id whose number another file has now is found out here, before anything is done to that file.
 static int run_get_attributes(struct fuse_request *request)
 {
     struct attributes *out = &request->out.attributes;
     int result =
         operation_get_attributes(request->server->volume, fuse_request_inode(request), out);
-    return fuse_node_check(request->server, request->node, result, out);
+    result = fuse_node_check(request->server, request->node, result, out);
+    if (result == 0)
+        request->loan_s = fuse_loan_s(request->server, request->node, LOAN_ATTRIBUTES);
+    return result;
 }
 
 static int run_set_attributes(struct fuse_request *request)
@@ -47,11 +50,20 @@ static int take_count(struct fuse_request *request, ssize_t result)
     return 0;
 }
 
+// The kernel keeps no extended attributes, and `ls -l` asks for a label of every file. Told that
+// there are none here, and not that this file has none, it asks no more for this listing.
+static bool is_label(const struct fuse_request *request)
+{
+    return request->server->is_lending && strcmp(request->name, "security.selinux") == 0;
+}
+
 static int run_get_xattr(struct fuse_request *request)
 {
-    return take_count(request,
-                      operation_get_xattr(request->server->volume, fuse_request_inode(request),
-                                          request->name, request->buffer, request->in.xattr.size));
+    ssize_t result = operation_get_xattr(request->server->volume, fuse_request_inode(request),
+                                         request->name, request->buffer, request->in.xattr.size);
+    if (result == -ENODATA && is_label(request))
+        result = -EOPNOTSUPP;
+    return take_count(request, result);
 }
 
 static int run_list_xattr(struct fuse_request *request)
@@ -91,6 +103,7 @@ static int reply_statx(struct fuse_request *request)
 {
     struct fuse_dialect_statx_out reply;
     fuse_dialect_fill_statx(&request->out.attributes, &reply);
+    reply.valid_seconds = (uint64_t)request->loan_s;
     return fuse_reply_buf(request->fuse, (const char *)&reply, sizeof(reply));
 }
 

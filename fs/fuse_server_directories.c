@@ -58,15 +58,24 @@ static int check_node(struct fuse_request *request)
     return fuse_node_check(request->server, request->node, result, &now);
 }
 
+// What the kernel may keep it asks for name by name, and an entry with attributes would end that:
+// here it gets names, and the locks of their inodes are asked for ahead.
+static enum directory_listing kind_of(const struct fuse_request *request)
+{
+    if (!request->in.directory.with_attributes)
+        return LIST_NAMES;
+    return request->server->is_lending ? LIST_NAMES_AHEAD : LIST_ATTRIBUTES;
+}
+
 static int run_read(struct fuse_request *request)
 {
     struct filler filler = {request, request->buffer, request->in.directory.size, 0};
     int result = check_node(request);
     if (result != 0)
         return result;
-    result = operation_read_directory(request->server->volume, fuse_request_inode(request),
-                                      request->in.directory.cursor,
-                                      request->in.directory.with_attributes, emit, &filler);
+    result =
+        operation_read_directory(request->server->volume, fuse_request_inode(request),
+                                 request->in.directory.cursor, kind_of(request), emit, &filler);
     request->out.bytes = filler.used;
     return result;
 }

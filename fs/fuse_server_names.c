@@ -9,8 +9,11 @@
 
 static int run_lookup(struct fuse_request *request)
 {
-    return operation_lookup(request->server->volume, fuse_request_inode(request), request->name,
-                            &request->out.attributes);
+    int result = operation_lookup(request->server->volume, fuse_request_inode(request),
+                                  request->name, &request->out.attributes);
+    if (result == 0)
+        request->loan_s = fuse_loan_s(request->server, request->node, LOAN_NAMES);
+    return result;
 }
 
 static int run_make_node(struct fuse_request *request)

@@ -48,9 +48,11 @@ static int drop_set_id(struct fuse_request *request, struct attributes *now)
 {
     int result =
         operation_set_attributes(request->server->volume, now->inode, now, SET_KILL_SUID, now);
-    if (result == 0)
-        fuse_handles_note_mode(request->server, now->inode, now->stat.st_mode);
-    return result;
+    if (result != 0)
+        return result;
+    fuse_handles_note_mode(request->server, now->inode, now->stat.st_mode);
+    operation_recall(request->server->volume, now->inode); // the kernel does not know of it
+    return 0;
 }
 
 static int drop_capability(struct fuse_request *request, uint64_t inode)

@@ -331,7 +331,8 @@ void fuse_request_drain(struct fuse_server *server)
 
 // --- answers shared by several kinds ---------------------------------------------------------
 
-// Both timeouts stay 0: another node may change the name or the file at any time.
+// Attributes are never lent with a name: the kernel may know the inode by this answer only, and
+// then could not be told to drop them before it has taken the answer in (docs/caching.md).
 void fuse_entry_from_attributes(const struct fuse_server *server, const struct attributes *from,
                                 struct fuse_entry_param *entry)
 {
@@ -344,13 +345,14 @@ void fuse_entry_from_attributes(const struct fuse_server *server, const struct a
 
 int fuse_reply_request_attributes(struct fuse_request *request)
 {
-    return fuse_reply_attr(request->fuse, &request->out.attributes.stat, 0);
+    return fuse_reply_attr(request->fuse, &request->out.attributes.stat, request->loan_s);
 }
 
 int fuse_reply_request_entry(struct fuse_request *request)
 {
     struct fuse_entry_param entry;
     fuse_entry_from_attributes(request->server, &request->out.attributes, &entry);
+    entry.entry_timeout = request->loan_s;
     return fuse_reply_entry(request->fuse, &entry);
 }
 

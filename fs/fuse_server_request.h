@@ -11,18 +11,21 @@
 #pragma once
 
 #include <fuse3/fuse_lowlevel.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
 #include "fs/base/coroutine.h"
 #include "fs/base/environment_event.h"
+#include "fs/cluster_lock.h"
 #include "fs/fuse_dialect.h"
 #include "fs/fuse_server.h"
 #include "fs/lane.h"
 #include "fs/operation.h"
 #include "fs/range_locks.h"
 
+struct fuse_recall;
 struct fuse_request;
 struct io_buffers;
 
@@ -119,6 +122,8 @@ struct fuse_request {
         bool data_only; // fsync
     } in;
 
+    double loan_s; // how long the kernel may keep the answer
+
     union { // results
         struct attributes attributes;
         struct statvfs space;
@@ -165,12 +170,26 @@ struct fuse_server {
     bool is_stopping;
     struct lock_waiters *lock_waiters;
 
+    // Loans (fuse_server_recall.c). Lists: last in, first out.
+    bool can_recall; // the kernel knows how; from INIT on
+    bool is_lending;
+    struct borrower borrower;
+    _Atomic(struct fuse_recall *) recalls;  // for the recall thread
+    _Atomic(struct fuse_recall *) recalled; // back from it
+    pthread_t recall_thread;
+    sem_t recall_wakeups;
+    _Atomic bool recall_stops;
+    struct environment_post recalled_post;
+    struct wait_queue recall_waiters; // the core's, as what follows
+    unsigned recalls_waiting;
+
     // How many open files of inodes with this hash took a lock: while none did, a lane answers
     // FLUSH.
     _Atomic uint32_t lock_filter[256];
 
     _Atomic uint64_t core_reads, core_writes, core_requests, core_wakeups;
     _Atomic uint64_t alive_count, at_gate_count, handle_count;
+    _Atomic uint64_t loan_count, recall_count, epoch_count;
 };
 
 // --- node ids --------------------------------------------------------------------------------
@@ -251,6 +270,18 @@ void fuse_server_locks_deinit(struct fuse_server *server);
 // Whether an open file of this inode may hold range locks. Any thread.
 bool fuse_server_may_hold_locks(struct fuse_server *server, uint64_t inode);
 void fuse_server_note_locks(struct fuse_server *server, struct fuse_handle *handle, bool holds);
+
+// Core, in a coroutine that has not waited since the operation returned what is to be lent
+// (operation.h's LOAN_*): how long the kernel may keep it, in seconds; 0: not at all.
+double fuse_loan_s(struct fuse_server *server, fuse_ino_t node, unsigned loans);
+void fuse_server_recall_init(struct fuse_server *server);
+// Lane thread, at INIT: which protocol the kernel speaks.
+void fuse_server_note_kernel(struct fuse_server *server, unsigned protocol_minor);
+// Core: between the two answers may be lent.
+void fuse_server_begin_lending(struct fuse_server *server);
+void fuse_server_end_lending(struct fuse_server *server);
+// No recall is waited for.
+void fuse_server_recall_deinit(struct fuse_server *server);
 
 // Lane thread: hands a read or write that no lane can serve to the core; `data` is copied.
 void fuse_files_forward_read(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, size_t length,

@@ -13,6 +13,7 @@
 // A round is open until all coroutines that were ready when it was opened have run. Rounds overlap;
 // a lock is in one of them at most (is_demoting), and nobody changes what it protects meanwhile.
 #include "fs/base/check.h"
+#include "fs/base/sabotage.h"
 #include "fs/cache.h"
 #include "fs/cluster_lock_private.h"
 #include "fs/lock_types.h"
@@ -128,6 +129,22 @@ static void quiesce(struct cluster_lock *lock, enum lock_right keep)
         type->quiesce(lock->table->volume, lock, keep == RIGHT_SHARED);
 }
 
+// While the kernel drops what it keeps, its reads are let in: the right is still here, and the
+// kernel may have to finish a read before it can drop anything (rule 21). They end before what
+// follows.
+static void recall(struct cluster_lock *lock)
+{
+    if (lock->loans == 0)
+        return;
+    lock->is_recalling = !SABOTAGE(recall_shuts_reads_out);
+    if (lock->is_recalling && !SABOTAGE(recall_leaves_reads_waiting))
+        cluster_lock_let_reads_in(lock);
+    cluster_lock_call_in(lock);
+    lock->is_recalling = false;
+    while (has_holders(lock))
+        wait_queue_wait(scheduler_of(lock), &lock->table->let_in);
+}
+
 static void open_round(struct lock_table *table, const struct going *first)
 {
     struct demotion_round round = {.locks = {*first}, .count = 1};
@@ -143,6 +160,8 @@ static void demote(void *argument)
     struct cluster_lock *lock = argument;
     struct lock_table *table = lock->table;
     struct going going = {lock, lock->keep};
+    if (going.keep == RIGHT_NONE)
+        recall(lock);
     quiesce(lock, going.keep);
     if (table->round != NULL && table->round->count < ROUND_LOCKS_MAX)
         table->round->locks[table->round->count++] = going; // whoever opened it does the rest

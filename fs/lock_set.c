@@ -65,7 +65,7 @@ int lock_set_acquire(struct lock_set *set, struct volume *volume)
     for (size_t i = held; i < set->count; i++) {
         struct cluster_lock *lock = cluster_lock_get(volume->locks, set->entries[i].name);
         int result = cluster_lock_acquire(lock, set->entries[i].mode,
-                                          is_first_step ? LOCK_INTERRUPTIBLE : 0);
+                                          set->flags | (is_first_step ? LOCK_INTERRUPTIBLE : 0));
         if (result != 0) {
             cluster_lock_put(lock);
             release_from(set, held);

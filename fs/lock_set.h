@@ -23,6 +23,7 @@ struct lock_set {
         struct cluster_lock *lock; // set once held
     } entries[LOCK_SET_MAX];
     size_t count;
+    unsigned flags; // LOCK_* of each acquire
 };
 
 #define LOCK_SET(name) struct lock_set name = {.count = 0}

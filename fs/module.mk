@@ -18,7 +18,8 @@ LIBRARIES += frontend
 frontend_PURE  := fs/fuse_dialect.c fs/mount_options.c fs/guard_rules.c
 frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
-                  fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_protection.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
+                  fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_protection.c \
+                  fs/fuse_server_recall.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
                   fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
@@ -36,6 +37,7 @@ $(BUILD)/umount.fuse.lunfs: $(BUILD)/mount.lunfs
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
 LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/interruptible.c fs/lock_demotion.c \
+              fs/lock_loans.c \
               fs/lock_set.c
 fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
                  fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/dlm_service.c \
@@ -49,7 +51,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation
                        fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
                        fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c \
                        fs/operation_allocate.c fs/operation_attributes.c fs/operation_copy.c fs/operation_create.c \
-                       fs/operation_interrupt.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
+                       fs/operation_interrupt.c fs/operation_lend.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
                        fs/operation_orphans.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
                        fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \

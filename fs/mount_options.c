@@ -118,6 +118,11 @@ static void set_debug(struct mount_options *options)
     options->debug = true;
 }
 
+static void set_keep_names(struct mount_options *options)
+{
+    options->keep_names = true;
+}
+
 static void set_relatime(struct mount_options *options)
 {
     options->atime = MOUNT_RELATIME;
@@ -143,6 +148,7 @@ static const struct {
     {"norecovery", set_no_recovery},
     {"lease-unsafe", set_allow_unbounded},
     {"debug", set_debug},
+    {"keep-names", set_keep_names},
     {"relatime", set_relatime},
     {"atime", set_relatime},
     {"noatime", set_noatime},
@@ -319,6 +325,8 @@ void mount_options_to_text(const struct mount_options *options, struct text *tex
         add_option(text, "lease-unsafe");
     if (options->debug)
         add_option(text, "debug");
+    if (options->keep_names)
+        add_option(text, "keep-names");
     if (options->log == MOUNT_LOG_FILE)
         text_add(text, ",log=%s", options->log_path);
     else if (options->log != MOUNT_LOG_AUTO)

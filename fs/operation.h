@@ -96,10 +96,15 @@ struct directory_entry {
     const char *name;                    // terminated
     const struct attributes *attributes; // only if asked for
 };
+enum directory_listing {
+    LIST_NAMES,
+    LIST_NAMES_AHEAD, // the locks of the entries' inodes are asked for, without waiting for them
+    LIST_ATTRIBUTES,  // the entries have their attributes
+};
 // Entries behind `cursor` (0: from the start, "." and ".." first) until `emit` returns false (the
-// entry it refused is not consumed). `with_attributes` for readdirplus.
+// entry it refused is not consumed).
 int operation_read_directory(struct volume *volume, uint64_t inode, uint64_t cursor,
-                             bool with_attributes,
+                             enum directory_listing kind,
                              bool (*emit)(void *context, const struct directory_entry *entry),
                              void *context);
 
@@ -155,6 +160,17 @@ bool operation_reclaim(struct volume *volume);
 // number, free space) and has changed nothing yet, or like write whole pieces: true if so. May be
 // tried again.
 bool operation_interrupt(struct volume *volume, const struct coroutine *coroutine);
+
+// What the kernel may keep of an answer, as long as this node keeps LOCK_INODE.
+enum { LOAN_ATTRIBUTES = 1u << 0, LOAN_NAMES = 1u << 1 };
+
+// Whether the kernel may keep the inode's attributes, or the names in the directory, as an
+// operation has just returned them: nothing was waited for since. If so they are called in from
+// `node` (the kernel's name of the inode) before another node can change them.
+bool operation_lend(struct volume *volume, uint64_t inode, uint64_t node, unsigned loans);
+// This node changed the inode with no request that the kernel knows to change it: the kernel has
+// dropped what it kept when this returns. Waits.
+void operation_recall(struct volume *volume, uint64_t inode);
 
 // Finishes what `slot`'s orphan list holds (after a recovery or at mount): frees unlinked inodes
 // that no node has open, completes truncates.

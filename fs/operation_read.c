@@ -94,7 +94,7 @@ ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t o
                        size_t length)
 {
     struct inode inode;
-    LOCK_SET(set);
+    struct lock_set set = {.flags = LOCK_FOR_KERNEL_READ};
     ssize_t result = live_inode_acquire(&inode, &set, volume, file->inode->number, LOCK_SHARED);
     if (result != 0)
         return result;

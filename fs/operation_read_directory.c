@@ -20,7 +20,7 @@ struct listing {
     struct volume *volume;
     uint64_t directory;
     uint64_t cursor; // of the last entry handed out
-    bool with_attributes;
+    enum directory_listing kind;
     bool (*emit)(void *context, const struct directory_entry *entry);
     void *context;
 };
@@ -48,13 +48,14 @@ static int fill_batch(const struct listing *listing, struct batch *batch)
     return result == -ENOENT ? 0 : result;
 }
 
-// One round for the locks of all.
+// One round for the locks of all. Their holders are called back together, and so give way in one
+// commit: each entry's turn comes anyway.
 static void ask_ahead(const struct listing *listing, const struct batch *batch)
 {
     struct lock_name names[BATCH_ENTRIES];
     for (size_t i = 0; i < batch->count; i++)
         names[i] = lock_name_inode(batch->items[i].inode);
-    cluster_lock_prefetch(listing->volume->locks, names, batch->count, LOCK_SHARED, LOCK_TRY);
+    cluster_lock_prefetch(listing->volume->locks, names, batch->count, LOCK_SHARED, 0);
 }
 
 // -ESTALE: it was removed since it was listed.
@@ -79,7 +80,7 @@ static int hand_out(struct listing *listing, const struct directory_item *item)
         .name = item->name,
     };
     bool is_stored = item->cursor > DIRECTORY_CURSOR_DOTDOT;
-    if (listing->with_attributes && is_stored) {
+    if (listing->kind == LIST_ATTRIBUTES && is_stored) {
         // An inode that cannot be read was logged; its name is listed all the same.
         int result = get_attributes(listing, item, &attributes);
         entry.attributes = result == 0 ? &attributes : NULL;
@@ -99,7 +100,7 @@ static int list(struct listing *listing, struct batch *batch)
     int result = fill_batch(listing, batch);
     while (result == 0 && batch->count > 0) {
         int goes_on = 1;
-        if (listing->with_attributes)
+        if (listing->kind != LIST_NAMES)
             ask_ahead(listing, batch);
         for (size_t i = 0; i < batch->count && goes_on == 1; i++)
             goes_on = hand_out(listing, &batch->items[i]);
@@ -111,11 +112,11 @@ static int list(struct listing *listing, struct batch *batch)
 }
 
 int operation_read_directory(struct volume *volume, uint64_t number, uint64_t cursor,
-                             bool with_attributes,
+                             enum directory_listing kind,
                              bool (*emit)(void *context, const struct directory_entry *entry),
                              void *context)
 {
-    struct listing listing = {volume, number, cursor, with_attributes, emit, context};
+    struct listing listing = {volume, number, cursor, kind, emit, context};
     struct batch *batch = malloc(sizeof(*batch));
     CHECK(batch != NULL);
     int result = list(&listing, batch);

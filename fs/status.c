@@ -61,6 +61,9 @@ static void add_counters(struct status_source *source, struct json_object *resul
     status_add_number(counters, "requests_alive", fuse.requests_alive);
     status_add_number(counters, "requests_at_gate", fuse.requests_at_gate);
     status_add_number(counters, "handles", fuse.handles);
+    status_add_number(counters, "loans", fuse.loans);
+    status_add_number(counters, "recalls", fuse.recalls);
+    status_add_number(counters, "epochs", fuse.epochs);
     status_add_number(counters, "core_turns", atomic_load(&core->turns));
     status_add_number(counters, "core_slice_us_max", atomic_load(&core->core_slice_us_max));
     status_add_number(counters, "log_lines_dropped", log_daemon_dropped(source->log));

@@ -17,6 +17,7 @@
 #include "fs/journal_format.h"
 
 struct allocator;
+struct borrower;
 struct cache;
 struct inode_table;
 struct journal;
@@ -29,6 +30,7 @@ struct volume_options {
     bool is_local;
     bool strict_atime; // else relatime
     bool no_atime;
+    bool keep_names; // the kernel may keep names and attributes (docs/caching.md)
 };
 
 struct volume {
@@ -48,6 +50,7 @@ struct volume {
     struct lock_table *locks;
     struct allocator *allocator;
     struct inode_table *inodes;
+    struct borrower *borrower; // NULL: nothing is lent to the kernel
     struct journal_format_context journal_context;
     LIST_HEAD(, interruptible) interruptibles; // fs/interruptible.h
     int failure;                               // 0, or the negative error that ended this mount

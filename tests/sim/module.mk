@@ -49,6 +49,19 @@ tests/sabotage-membership_SOURCES   := tests/sim/sabotage_membership.c tests/sim
 tests/sabotage-membership_LIBRARIES := dlm format base
 endif
 
+# What kernels keep: the lock table of three nodes, and a model of a kernel on each.
+LOAN_SIM_SOURCES := tests/sim/loan_history.c $(LOCK_TABLE) fs/dlm_service.c tests/sim/sabotage_switch.c
+
+TEST_PROGRAMS += tests/loan-sim
+tests/loan-sim_SOURCES   := tests/sim/loan_sim.c $(LOAN_SIM_SOURCES)
+tests/loan-sim_LIBRARIES := dlm base
+
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-loan
+tests/sabotage-loan_SOURCES   := tests/sim/sabotage_loan.c tests/sim/sabotage_hunt.c $(LOAN_SIM_SOURCES)
+tests/sabotage-loan_LIBRARIES := dlm base
+endif
+
 # The claim block: hosts that know nothing of one another (tests/unit/test_claim_rivals.c).
 CLAIM_RIVALS_SOURCES := tests/sim/claim_rivals.c tests/sim/disk.c tests/sim/disk_pages.c \
                         tests/sim/world.c

@@ -117,7 +117,8 @@ static void collect_directory(struct found_tree *found, uint64_t directory)
 {
     unsigned first = found->count;
     found->directory = directory;
-    int result = operation_read_directory(found->volume, directory, 0, true, collect_entry, found);
+    int result = operation_read_directory(found->volume, directory, 0, LIST_ATTRIBUTES,
+                                          collect_entry, found);
     if (result != 0)
         ring2_fail(found->history, "readdir of inode %" PRIu64 ": %s", directory,
                    error_text(result));

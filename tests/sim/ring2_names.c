@@ -288,7 +288,8 @@ static void list_directory(struct ring2_client *client)
     do {
         listing.was_refused = false;
         listing.piece_left = 1 + (unsigned)ring2_choose(client, 8);
-        result = operation_read_directory(volume, inode, listing.cursor, listing.with_attributes,
+        result = operation_read_directory(volume, inode, listing.cursor,
+                                          listing.with_attributes ? LIST_ATTRIBUTES : LIST_NAMES,
                                           list_entry, &listing);
         if (!ring2_goes_on(client->history))
             return;

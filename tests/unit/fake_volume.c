@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fs/base/check.h"
+#include "fs/cluster_lock.h"
 #include "fs/open_file.h"
 #include "fs/operation.h"
 
@@ -260,7 +261,7 @@ int operation_rename(struct volume *volume, uint64_t parent, const char *name, u
 }
 
 int operation_read_directory(struct volume *volume, uint64_t inode, uint64_t cursor,
-                             bool with_attributes,
+                             enum directory_listing kind,
                              bool (*emit)(void *context, const struct directory_entry *entry),
                              void *context)
 {
@@ -278,7 +279,7 @@ int operation_read_directory(struct volume *volume, uint64_t inode, uint64_t cur
             .type = (uint8_t)IFTODT(file->mode),
             .cursor = i + 1,
             .name = file->name,
-            .attributes = with_attributes ? &attributes : NULL,
+            .attributes = kind == LIST_ATTRIBUTES ? &attributes : NULL,
         };
         if (!emit(context, &entry))
             return 0;
@@ -415,6 +416,25 @@ int operation_sync_volume(struct volume *volume)
 {
     fake_of(volume)->syncs++;
     return 0;
+}
+
+bool operation_lend(struct volume *volume, uint64_t inode, uint64_t node, unsigned loans)
+{
+    struct fake_volume *fake = fake_of(volume);
+    (void)inode;
+    if (volume->borrower == NULL || !fake->lends)
+        return false;
+    fake->lent_node = node;
+    fake->loans |= loans;
+    return true;
+}
+
+void operation_recall(struct volume *volume, uint64_t inode)
+{
+    struct fake_volume *fake = fake_of(volume);
+    (void)inode;
+    if (volume->borrower != NULL && fake->loans != 0)
+        volume->borrower->recall(volume->borrower, fake->lent_node, fake->loans);
 }
 
 bool operation_reclaim(struct volume *volume)

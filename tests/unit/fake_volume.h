@@ -43,6 +43,9 @@ struct fake_volume {
     bool is_full;                        // creating answers -ENOSPC
     bool has_unlinked;                   // ... until what was unlinked is reclaimed
     unsigned reclaims;
+    bool lends;         // whatever it is asked for
+    uint64_t lent_node; // the last one
+    unsigned loans;
 };
 
 void fake_volume_init(struct fake_volume *fake, struct environment *environment, int backing,

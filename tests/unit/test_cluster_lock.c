@@ -600,6 +600,93 @@ static void test_callbacks_share_a_round(void **state)
     world_free(world);
 }
 
+// --- loans -----------------------------------------------------------------------------------
+
+static struct world *recalled_world;
+static struct wait_queue recalls;
+static bool recall_waits;
+
+static void recall(struct borrower *borrower, uint64_t node, unsigned loans)
+{
+    (void)borrower;
+    struct world *world = recalled_world;
+    record(&world->nodes[0].volume, 'l');
+    assert_int_equal(node, 500);
+    assert_int_equal(loans, 3);
+    if (recall_waits)
+        wait_queue_wait(world->scheduler, &recalls);
+}
+
+static struct borrower borrower = {recall};
+
+static struct world *world_with_loan(uint64_t seed)
+{
+    struct world *world = recalled_world = world_new(seed);
+    struct lock_table *table = world->nodes[0].volume.locks;
+    struct job a = job_on(world, 0, 5, LOCK_SHARED);
+    world->nodes[0].volume.borrower = &borrower;
+    wait_queue_init(&recalls);
+    assert_false(cluster_lock_lend(table, a.name, 500, 1)); // no right yet
+    start_job(&a);
+    settle_world(world);
+    assert_true(cluster_lock_lend(table, a.name, 500, 1));
+    finish_job(&a);
+    assert_true(cluster_lock_lend(table, a.name, 500, 2)); // idle, and still ours
+    return world;
+}
+
+static void test_loan_is_called_in_first(void **state)
+{
+    (void)state;
+    struct world *world = world_with_loan(21);
+    struct job b = job_on(world, 1, 5, LOCK_SHARED), c = job_on(world, 1, 5, LOCK_EXCLUSIVE);
+    recall_waits = false;
+    start_job(&b);
+    settle_world(world);
+    assert_string_equal(world->steps, ""); // both may read, and keep what they read
+    finish_job(&b);
+    start_job(&c);
+    settle_world(world);
+    assert_true(c.is_done);
+    assert_string_equal(world->steps, "lqrdf");
+    finish_job(&c);
+    settle_world(world);
+    world_free(world);
+}
+
+// The kernel drops nothing before its read is answered, whether that came before the callback or
+// after it; nobody else is let in.
+static void test_kernel_read_is_let_in(void **state)
+{
+    (void)state;
+    struct world *world = world_with_loan(22);
+    struct job b = job_on(world, 1, 5, LOCK_EXCLUSIVE), read = job_on(world, 0, 5, LOCK_SHARED);
+    struct job other = job_on(world, 0, 5, LOCK_SHARED);
+    recall_waits = true;
+    start_job(&b);
+    settle_world(world);
+    assert_string_equal(world->steps, "l");
+    assert_false(cluster_lock_lend(world->nodes[0].volume.locks, b.name, 500, 1)); // it goes
+    other.keeps = false;
+    start_job(&other);
+    read.flags = LOCK_FOR_KERNEL_READ;
+    start_job(&read);
+    settle_world(world);
+    assert_true(read.is_done && read.result == 0);
+    assert_false(other.is_done);
+    wait_queue_wake_all(world->scheduler, &recalls);
+    settle_world(world);
+    assert_string_equal(world->steps, "l"); // not while it reads
+    assert_false(b.is_done);
+    finish_job(&read);
+    settle_world(world);
+    assert_true(b.is_done);
+    finish_job(&b);
+    settle_world(world);
+    assert_true(other.is_done);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -616,6 +703,8 @@ int main(void)
         cmocka_unit_test(test_prefetch_asks_ahead),
         cmocka_unit_test(test_prefetch_denied_at_once),
         cmocka_unit_test(test_callbacks_share_a_round),
+        cmocka_unit_test(test_loan_is_called_in_first),
+        cmocka_unit_test(test_kernel_read_is_let_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@
 #include "fs/base/environment_event.h"
 #include "fs/fuse_mount.h"
 #include "fs/fuse_server.h"
+#include "fs/operation.h"
 #include "tests/unit/fake_volume.h"
 
 enum { LUN_BYTES = 4 << 20, LANES = 3 };
@@ -788,6 +789,79 @@ static void test_abort_ends_everything(void **state)
     assert_true(aborted);
 }
 
+// --- loans ---------------------------------------------------------------------------------------
+
+enum { LOOKS = 200 };
+
+static void look_often(void)
+{
+    struct stat found;
+    for (int i = 0; i < LOOKS; i++)
+        EXPECT(stat("lun", &found) == 0 && found.st_size == LUN_BYTES);
+}
+
+static void test_lends(void **state)
+{
+    (void)state;
+    world.fake.volume.options.keep_names = world.fake.lends = true;
+    run_client(look_often);
+    assert_true(world.counters.core_requests < LOOKS / 10);
+    assert_int_equal(world.counters.loans, 3); // the name, attributes of the file and of the root
+    assert_int_equal(world.counters.recalls, 0);
+}
+
+static void test_lends_nothing_unasked(void **state)
+{
+    (void)state;
+    world.fake.lends = true;
+    run_client(look_often);
+    assert_true(world.counters.core_requests >= LOOKS);
+    assert_int_equal(world.counters.loans, 0);
+}
+
+static void call_in(void *argument)
+{
+    operation_recall(argument, FAKE_LUN);
+}
+
+// As another node would, once the client has made the name "go".
+static void change_when_told(struct world *w)
+{
+    if (w->fake.inode_last == FAKE_LUN || w->fake.files[0].mode == (S_IFREG | 0604))
+        return;
+    w->fake.files[0].mode = S_IFREG | 0604;
+    coroutine_start(w->fake.volume.scheduler, "recall", call_in, &w->fake.volume);
+}
+
+// The loan of a volume without a lease is good for an hour: only the recall ends it.
+static void look_until_changed(void)
+{
+    struct stat found;
+    EXPECT(stat("lun", &found) == 0 && (found.st_mode & 0777) != 0604);
+    EXPECT(stat("lun", &found) == 0);
+    EXPECT(close(open("go", O_CREAT | O_WRONLY, 0600)) == 0);
+    do {
+        EXPECT(stat("lun", &found) == 0);
+    } while ((found.st_mode & 0777) != 0604); // else the alarm ends it
+}
+
+static void test_recall(void **state)
+{
+    (void)state;
+    world.fake.volume.options.keep_names = world.fake.lends = true;
+    beside = change_when_told;
+    run_client(look_until_changed);
+    assert_int_equal(world.counters.recalls, 1);
+}
+
+static void test_recalls_dropped_set_id(void **state)
+{
+    (void)state;
+    world.fake.volume.options.keep_names = world.fake.lends = true;
+    run_client(write_as_nobody);
+    assert_int_equal(world.counters.recalls, 1);
+}
+
 static bool enter_namespace(void)
 {
     return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
@@ -820,6 +894,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wait_is_interrupted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_is_interrupted_in_recovery, setup, teardown),
         cmocka_unit_test_setup_teardown(test_abort_ends_everything, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lends, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lends_nothing_unasked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recall, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recalls_dropped_set_id, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

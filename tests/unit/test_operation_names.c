@@ -429,9 +429,11 @@ static void listing(void *argument)
     for (unsigned part = 0; part < 20; part++) {
         listed->wants_attributes = part % 2 == 0;
         listed->refuse_at = listed->count + 10 + part * 3;
-        assert_int_equal(operation_read_directory(w->volume, w->root, listed->cursor,
-                                                  listed->wants_attributes, take_entry, listed),
-                         0);
+        assert_int_equal(
+            operation_read_directory(w->volume, w->root, listed->cursor,
+                                     listed->wants_attributes ? LIST_ATTRIBUTES : LIST_NAMES,
+                                     take_entry, listed),
+            0);
         snprintf(name, sizeof(name), "f%u", part * 2);
         assert_int_equal(operation_unlink(w->volume, w->root, name), 0);
         snprintf(name, sizeof(name), "new%u", part);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loans to the kernel: what an answer lets it keep, and how it is told to drop that
+// (docs/caching.md).
+//
+//   core, before a right goes              recall thread                        kernel
+//     recall: on the list, waits ──wakes──► all that is on the list:
+//                                             one INC_EPOCH for all names ────► every name is asked
+//                                             anew INVAL_INODE a node ─────────────► its attributes
+//                                             are
+//     goes on ◄──────────post───────────────  handed back
+//
+// A thread of its own: the kernel may wait, for an inode that it is about to drop, until a read
+// that this daemon has in its hands is answered. Lanes and the core go on meanwhile, and the core
+// serves that read under the right that is being given up (LOCK_FOR_KERNEL_READ).
+//
+// A loan also ends with the lease under which it was made: what this node keeps and can no longer
+// be told to drop (its worker is dead, stopped, cut off) is gone before others may take over.
+#include "fs/fuse_server_request.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "fs/base/environment_event.h"
+#include "fs/base/error.h"
+#include "fs/cluster_lock.h"
+#include "fs/gate.h"
+#include "fs/volume.h"
+
+enum {
+    MINOR_WITH_EPOCHS = 44, // of the protocol: Linux 6.16
+    NOTIFY_INC_EPOCH = 8,   // newer than libfuse 3.14
+};
+
+static const double loan_s_max = 3600;
+
+struct fuse_recall {
+    struct fuse_recall *next;
+    fuse_ino_t node;
+    unsigned loans;
+    bool is_done;
+};
+
+// --- lending: core ---------------------------------------------------------------------------
+
+// Until the lease ends, in seconds; 0 if it has.
+static double lease_s(struct fuse_server *server)
+{
+    struct volume *volume = server->volume;
+    uint64_t now_ns = environment_boot_ns(volume->environment);
+    uint64_t until_ns = atomic_load(&volume->gate->lease_until_ns);
+    double seconds = until_ns > now_ns ? (double)(until_ns - now_ns) / 1e9 : 0;
+    return seconds < loan_s_max ? seconds : loan_s_max;
+}
+
+double fuse_loan_s(struct fuse_server *server, fuse_ino_t node, unsigned loans)
+{
+    struct volume *volume = server->volume;
+    double seconds = volume->borrower != NULL ? lease_s(server) : 0;
+    if (seconds == 0 || !operation_lend(volume, fuse_node_inode(server, node), node, loans))
+        return 0;
+    atomic_fetch_add_explicit(&server->loan_count, 1, memory_order_relaxed);
+    return seconds;
+}
+
+// --- the recall thread -----------------------------------------------------------------------
+
+// That nothing of it is known in the kernel, or that the mount is gone, is as good as done.
+static void tell_attributes(struct fuse_server *server, fuse_ino_t node)
+{
+    fuse_lowlevel_notify_inval_inode(server->session, node, -1, 0);
+}
+
+static void tell_names(struct fuse_server *server)
+{
+    struct fuse_out_header header = {.len = sizeof(header), .error = NOTIFY_INC_EPOCH};
+    ssize_t written = write(fuse_session_fd(server->session), &header, sizeof(header));
+    if (written < 0 && errno != ENODEV && errno != ENOTCONN &&
+        !fuse_session_exited(server->session))
+        log_error(server->volume->log, 0, "the kernel keeps names: %s", error_text(-errno));
+    atomic_fetch_add_explicit(&server->epoch_count, 1, memory_order_relaxed);
+}
+
+static void hand_back(struct fuse_server *server, struct fuse_recall *recall)
+{
+    struct fuse_recall *first = atomic_load_explicit(&server->recalled, memory_order_relaxed);
+    do {
+        recall->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&server->recalled, &first, recall,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (first == NULL)
+        environment_event_post(server->volume->environment, &server->recalled_post);
+}
+
+static void tell_all(struct fuse_server *server, struct fuse_recall *recall)
+{
+    unsigned loans = 0;
+    for (const struct fuse_recall *each = recall; each != NULL; each = each->next)
+        loans |= each->loans;
+    if ((loans & LOAN_NAMES) != 0)
+        tell_names(server);
+    while (recall != NULL) {
+        struct fuse_recall *next = recall->next; // it is the core's once it is handed back
+        if ((recall->loans & LOAN_ATTRIBUTES) != 0)
+            tell_attributes(server, recall->node);
+        hand_back(server, recall);
+        recall = next;
+    }
+}
+
+static void *recall_body(void *argument)
+{
+    struct fuse_server *server = argument;
+    pthread_setname_np(pthread_self(), "lunfs-recall");
+    while (!atomic_load(&server->recall_stops)) {
+        if (sem_wait(&server->recall_wakeups) == 0)
+            tell_all(server,
+                     atomic_exchange_explicit(&server->recalls, NULL, memory_order_acq_rel));
+    }
+    return NULL;
+}
+
+// --- recalling: core -------------------------------------------------------------------------
+
+static void recall(struct borrower *borrower, uint64_t node, unsigned loans)
+{
+    struct fuse_server *server =
+        (struct fuse_server *)((char *)borrower - offsetof(struct fuse_server, borrower));
+    struct fuse_recall mine = {.node = node, .loans = loans};
+    server->recalls_waiting++;
+    atomic_fetch_add_explicit(&server->recall_count, 1, memory_order_relaxed);
+    struct fuse_recall *first = atomic_load_explicit(&server->recalls, memory_order_relaxed);
+    do {
+        mine.next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&server->recalls, &first, &mine,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (first == NULL)
+        sem_post(&server->recall_wakeups);
+    while (!mine.is_done)
+        wait_queue_wait(server->volume->scheduler, &server->recall_waiters);
+    if (--server->recalls_waiting == 0)
+        wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
+}
+
+static void on_recalled(struct environment_post *post)
+{
+    struct fuse_server *server =
+        (struct fuse_server *)((char *)post - offsetof(struct fuse_server, recalled_post));
+    struct fuse_recall *each =
+        atomic_exchange_explicit(&server->recalled, NULL, memory_order_acq_rel);
+    for (; each != NULL; each = each->next)
+        each->is_done = true;
+    wait_queue_wake_all(server->volume->scheduler, &server->recall_waiters);
+}
+
+// --- life ------------------------------------------------------------------------------------
+
+void fuse_server_recall_init(struct fuse_server *server)
+{
+    server->borrower.recall = recall;
+    server->recalled_post.function = on_recalled;
+    wait_queue_init(&server->recall_waiters);
+    sem_init(&server->recall_wakeups, 0, 0);
+}
+
+void fuse_server_note_kernel(struct fuse_server *server, unsigned protocol_minor)
+{
+    server->can_recall = protocol_minor >= MINOR_WITH_EPOCHS;
+}
+
+// Without the thread nothing is lent; all the rest works.
+void fuse_server_begin_lending(struct fuse_server *server)
+{
+    struct volume *volume = server->volume;
+    if (!volume->options.keep_names)
+        return;
+    if (!server->can_recall) {
+        log_warning(volume->log, "keep-names needs Linux 6.16: the kernel keeps nothing");
+        return;
+    }
+    int result = pthread_create(&server->recall_thread, NULL, recall_body, server);
+    if (result != 0) {
+        log_warning(volume->log, "the kernel may keep nothing: %s", error_text(-result));
+        return;
+    }
+    server->is_lending = true;
+    volume->borrower = &server->borrower;
+}
+
+void fuse_server_end_lending(struct fuse_server *server)
+{
+    server->volume->borrower = NULL;
+}
+
+void fuse_server_recall_deinit(struct fuse_server *server)
+{
+    if (server->is_lending) {
+        atomic_store(&server->recall_stops, true);
+        sem_post(&server->recall_wakeups);
+        pthread_join(server->recall_thread, NULL);
+    }
+    sem_destroy(&server->recall_wakeups);
+}

@@ -23,6 +23,7 @@
 #include "fs/base/error.h"
 #include "fs/base/log.h"
 #include "fs/base/text.h"
+#include "fs/control_request.h"
 
 // Who owns a query: the core until it stores DONE; whoever of the two stores second frees it.
 enum query_state { QUERY_RUNS, QUERY_DONE, QUERY_ABANDONED };
@@ -30,8 +31,8 @@ enum query_state { QUERY_RUNS, QUERY_DONE, QUERY_ABANDONED };
 struct query {
     struct environment_post post;
     struct control_server *server;
-    char *verb;
-    struct json_object *arguments, *result;
+    struct control_request request;
+    struct json_object *result;
     const char *why; // constant
     int error;
     _Atomic int state;
@@ -63,9 +64,8 @@ struct control_server {
 
 static void query_free(struct query *query)
 {
-    json_object_put(query->arguments);
+    control_request_deinit(&query->request);
     json_object_put(query->result);
-    free(query->verb);
     free(query);
 }
 
@@ -81,8 +81,8 @@ static void run_query(void *argument)
     struct query *query = argument;
     struct control_server *server = query->server;
     const struct control_server_config *config = &server->config;
-    query->error =
-        config->handle(config->context, query->verb, query->arguments, query->result, &query->why);
+    query->error = config->handle(config->context, query->request.verb, query->request.arguments,
+                                  query->result, &query->why);
     if (atomic_exchange(&query->state, QUERY_DONE) == QUERY_ABANDONED)
         query_free(query);
     else
@@ -138,46 +138,19 @@ static void set_result(struct client *client, struct query *query)
 
 // --- requests --------------------------------------------------------------------------------
 
-// NULL with *why set if it is no well-formed request.
-static struct query *parse_request(struct client *client, size_t length, const char **why)
-{
-    struct json_tokener *parser = json_tokener_new_ex(CONTROL_DEPTH_MAX);
-    CHECK(parser != NULL);
-    json_tokener_set_flags(parser, JSON_TOKENER_STRICT);
-    struct json_object *request = json_tokener_parse_ex(parser, client->line, (int)length);
-    bool is_whole = json_tokener_get_error(parser) == json_tokener_success;
-    json_tokener_free(parser);
-    struct json_object *verb, *arguments;
-    struct query *query = NULL;
-    if (!is_whole || !json_object_is_type(request, json_type_object)) {
-        *why = "the request is not one JSON object on a line";
-    } else if (!json_object_object_get_ex(request, "verb", &verb) ||
-               !json_object_is_type(verb, json_type_string)) {
-        *why = "the request names no verb";
-    } else if (json_object_object_get_ex(request, "arguments", &arguments) &&
-               !json_object_is_type(arguments, json_type_object)) {
-        *why = "the request's arguments are no object";
-    } else {
-        query = calloc(1, sizeof(*query));
-        CHECK(query != NULL);
-        query->verb = strdup(json_object_get_string(verb));
-        query->arguments =
-            arguments != NULL ? json_object_get(arguments) : json_object_new_object();
-        query->result = json_object_new_object();
-    }
-    json_object_put(request);
-    return query;
-}
-
 static void take_request(struct control_server *server, struct client *client, size_t length)
 {
-    const char *why = NULL;
-    struct query *query = parse_request(client, length, &why);
-    if (query == NULL) {
+    struct control_request request;
+    const char *why;
+    if (!control_request_parse(client->line, length, &request, &why)) {
         set_error(client, -EINVAL, why);
         return;
     }
+    struct query *query = calloc(1, sizeof(*query));
+    CHECK(query != NULL);
     query->server = server;
+    query->request = request;
+    query->result = json_object_new_object();
     query->post.function = on_query;
     client->query = query;
     client->deadline_ns = environment_event_now_ns() + (uint64_t)CONTROL_PATIENCE_MS * 1000000;

@@ -23,7 +23,7 @@ frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
-frontend_SHELL += fs/control_client.c fs/control_server.c fs/status.c fs/status_volume.c
+frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_volume.c
 
 PROGRAMS += mount.lunfs
 mount.lunfs_SOURCES   := fs/mount_lunfs.c

@@ -87,7 +87,7 @@ static void step_machine(struct cluster *cluster, struct membership_event event)
     }
     text_init(&text, room, sizeof(room));
     membership_view_to_text(membership_view_get(cluster->machine), &text);
-    membership_status_to_text(cluster->machine, NULL, NULL, &text);
+    membership_status_to_text(cluster->machine, &(struct membership_words){0}, &text);
     for (size_t i = 0; i < count; i++)
         answer(cluster, &effects[i]);
     free(effects);

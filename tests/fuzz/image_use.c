@@ -14,7 +14,7 @@
 enum { FILES = 60, LARGE_PIECES = 90, DEPTH_MAX = 6, VISITS_MAX = 120, NAMES_MAX = 80 };
 enum { NAME_BYTES = 256, DATA_BYTES = 8192 };
 
-static const struct credentials user = {1000, 1000};
+static const struct credentials user = {1000, 1000, 022};
 
 struct visit {
     struct volume *volume;
@@ -137,7 +137,7 @@ static void look_at_attributes(struct visit *visit, uint64_t inode)
 {
     static const char *const names[] = {"user.short", "user.long"};
     struct attributes wanted = {.stat.st_size = 5000}, out;
-    operation_list_xattr(visit->volume, inode, (char *)visit->data, DATA_BYTES);
+    operation_list_xattr(visit->volume, inode, true, (char *)visit->data, DATA_BYTES);
     for (unsigned i = 0; i < 2; i++)
         operation_get_xattr(visit->volume, inode, names[i], visit->data, DATA_BYTES);
     switch (random_below(&visit->random, 6)) {

@@ -228,7 +228,7 @@ static void make_shared(struct ring3 *ring3, struct volume *volume, enum ring3_k
 {
     struct ring3_object *object = ring3_object_new(ring3->tree, kind, RING3_NOBODY);
     uint64_t parent = volume->geometry.root_inode;
-    struct credentials who = {0, 0};
+    struct credentials who = {0, 0, 0};
     struct attributes made, wanted = {0};
     int result =
         kind == RING3_DIRECTORY

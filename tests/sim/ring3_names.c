@@ -286,7 +286,7 @@ static int call_make(struct ring3_act *act, const struct place *place,
                      const struct ring3_object *object, mode_t mode, struct attributes *made)
 {
     struct volume *volume = ring3_act_volume(act);
-    struct credentials who = {1000 + object->owner, 1000};
+    struct credentials who = {1000 + object->owner, 1000, 0};
     uint64_t parent = place->directory->inode;
     char target[300];
     switch (object->kind) {

@@ -8,6 +8,7 @@
 #include "fs/base/check.h"
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
 #include "fs/gated_device.h"
@@ -174,7 +175,8 @@ static void fenced(void *context, uint32_t slot, uint64_t incarnation, enum fenc
     const struct membership_view *view = membership_view_get(cluster->membership);
     // Two nodes that joined from one survey may have the same incarnation, but not in one slot.
     for (uint32_t i = 0; i < view->dead_count; i++) {
-        if (view->dead[i].slot == slot && view->dead[i].incarnation == incarnation)
+        if ((view->dead[i].slot == slot || SABOTAGE(cluster_life_by_number)) &&
+            view->dead[i].incarnation == incarnation)
             node.node_id = view->dead[i].node_id;
     }
     cluster_node_event(cluster, MEMBERSHIP_EVENT_FENCED, &node);
@@ -461,7 +463,7 @@ static void cluster_free(struct cluster *cluster)
 void cluster_volume_stops(struct cluster *cluster)
 {
     cluster->volume_is_stopped = true;
-    while (cluster->volume_users > 0)
+    while (cluster->volume_users > 0 && !SABOTAGE(cluster_stop_under_orphans))
         wait_queue_wait(cluster->config.environment->scheduler, &cluster->moved);
 }
 

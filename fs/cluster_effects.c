@@ -6,6 +6,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
 #include "fs/gated_device.h"
@@ -267,7 +268,8 @@ static bool needs_presence(enum membership_effect_type type)
 
 void cluster_carry_out(struct cluster *cluster, const struct membership_effect *effect)
 {
-    if (cluster->presence == NULL && needs_presence(effect->type))
+    if (cluster->presence == NULL && needs_presence(effect->type) &&
+        !SABOTAGE(cluster_orders_after_leave))
         return;
     switch (effect->type) {
     case MEMBERSHIP_EFFECT_SEND:

@@ -114,3 +114,10 @@ TEST_PROGRAMS += tests/ring3-sim
 tests/ring3-sim_SOURCES   := tests/sim/ring3_sim.c $(RING3_SIM_SOURCES)
 tests/ring3-sim_LIBRARIES := $(RING3_SIM_LIBRARIES)
 tests/ring3-sim_LDLIBS    := -lz
+
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-ring3
+tests/sabotage-ring3_SOURCES   := tests/sim/sabotage_ring3.c tests/sim/sabotage_hunt.c $(RING3_SIM_SOURCES)
+tests/sabotage-ring3_LIBRARIES := $(RING3_SIM_LIBRARIES)
+tests/sabotage-ring3_LDLIBS    := -lz
+endif

@@ -122,6 +122,17 @@ static void break_link(struct sequel *sequel)
         sequel->again_in_ns = between(ring3, 1, 300);
 }
 
+static enum ring3_phase phase_of(const struct ring3 *ring3)
+{
+    enum ring3_phase phase = RING3_QUIET;
+    for (unsigned i = 0; i < ring3->machine_count; i++) {
+        const struct ring3_life *life = ring3->machines[i].life;
+        enum ring3_phase seen = life != NULL ? ring3_life_phase(life) : RING3_QUIET;
+        phase = seen > phase ? seen : phase;
+    }
+    return phase;
+}
+
 // --- deaths --------------------------------------------------------------------------------------
 
 static void kill_worker(struct ring3_machine *machine)
@@ -153,6 +164,37 @@ static void kill_recoverer(struct sequel *sequel)
     }
 }
 
+// ... or has it leave as soon as it may work on what the dead left.
+static void leave_recoverer(struct sequel *sequel)
+{
+    struct ring3 *ring3 = sequel->ring3;
+    if (ring3->is_healing || sequel->count-- == 0)
+        return;
+    sequel->again_in_ns = 1 * RING3_MS;
+    if (sequel->machine == NULL) {
+        for (unsigned i = 0; i < ring3->machine_count; i++) {
+            struct ring3_machine *machine = &ring3->machines[i];
+            if (machine->life != NULL && ring3_life_replays(machine->life))
+                sequel->machine = machine;
+        }
+        return;
+    }
+    struct ring3_life *life = sequel->machine->life;
+    if (life != NULL && ring3_life_replays(life))
+        return;
+    sequel->again_in_ns = 0;
+    if (life != NULL)
+        ring3_life_leave(life);
+}
+
+static void leave(struct ring3 *ring3, struct ring3_machine *machine)
+{
+    if (phase_of(ring3) != RING3_QUIET || choose(ring3, 2) == 0)
+        later(ring3, NULL, leave_recoverer, 1 * RING3_MS)->count = 15000;
+    else if (machine->life != NULL)
+        ring3_life_leave(machine->life);
+}
+
 static void lose_all_power(struct ring3 *ring3, bool with_lun)
 {
     for (unsigned i = 0; i < ring3->machine_count; i++)
@@ -179,17 +221,6 @@ static void pause(struct ring3 *ring3, struct ring3_machine *machine)
 }
 
 // --- any of them -------------------------------------------------------------------------------
-
-static enum ring3_phase phase_of(const struct ring3 *ring3)
-{
-    enum ring3_phase phase = RING3_QUIET;
-    for (unsigned i = 0; i < ring3->machine_count; i++) {
-        const struct ring3_life *life = ring3->machines[i].life;
-        enum ring3_phase seen = life != NULL ? ring3_life_phase(life) : RING3_QUIET;
-        phase = seen > phase ? seen : phase;
-    }
-    return phase;
-}
 
 static void cause(struct ring3 *ring3, enum ring3_fault fault)
 {
@@ -220,8 +251,7 @@ static void cause(struct ring3 *ring3, enum ring3_fault fault)
         later(ring3, machine, break_link, 0)->count = (unsigned)choose(ring3, 10);
         break;
     case RING3_FAULT_leave:
-        if (machine->life != NULL)
-            ring3_life_leave(machine->life);
+        leave(ring3, machine);
         break;
     case RING3_FAULT_recoverer:
         if (phase_of(ring3) == RING3_QUIET)

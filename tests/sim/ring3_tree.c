@@ -68,7 +68,8 @@ uint64_t ring3_object_find(const struct ring3_tree *tree, const struct ring3_cel
                            ring3_tick begin, uint64_t inode, uint64_t generation)
 {
     uint64_t id;
-    for (unsigned i = 0; i < tree->count; i++) {
+    // What was lost with its node may have had the same number: the latest counts.
+    for (unsigned i = tree->count; i-- > 0;) {
         const struct ring3_object *object = tree->objects[i];
         if (object->inode == inode && object->generation == generation)
             return object->id;

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// sabotage-ring3: breaks one rule after the other in ring 3 (sabotage_hunt.h): those that take more
+// than one part to show, and, through files, some that the inner rings find as well.
+#include <limits.h>
+#include <string.h>
+
+#include "tests/sim/ring3.h"
+#include "tests/sim/sabotage_hunt.h"
+
+static bool run(uint64_t seed, void **context, char failure[HUNT_FAILURE_BYTES])
+{
+    struct ring3_options options = {.seed = seed, .fault_count = UINT_MAX};
+    struct ring3_result result;
+    (void)context;
+    options.faults = ((uint64_t)1 << RING3_FAULT_COUNT) - 1;
+    ring3_run(&options, &result);
+    memcpy(failure, result.failure, sizeof(result.failure));
+    return result.is_failed;
+}
+_Static_assert(sizeof(((struct ring3_result *)0)->failure) <= HUNT_FAILURE_BYTES, "failure");
+
+int main(int argc, char **argv)
+{
+    static const char *const prefixes[] = {"cluster_",
+                                           "recovery_",
+                                           "dlm_forget_dead_master",
+                                           "dlm_no_end_of_holders",
+                                           "dlm_grant_before_recovered",
+                                           "dlm_no_relay",
+                                           "dlm_drop_redrive",
+                                           "dlm_refuse_stale_epoch",
+                                           "dlm_accept_moved",
+                                           "dlm_use_early_frames",
+                                           "membership_skip_fence",
+                                           "journal_skip_retire",
+                                           NULL};
+    static const struct hunt hunt = {
+        .subject = "whole nodes", .prefixes = prefixes, .seconds_max = 600, .run = run};
+    return hunt_main(&hunt, argc, argv);
+}

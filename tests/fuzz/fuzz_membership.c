@@ -61,6 +61,7 @@ static void answer(struct cluster *cluster, const struct membership_effect *effe
 
 static void step_machine(struct cluster *cluster, struct membership_event event)
 {
+    static const struct membership_words words = {0};
     struct membership_effect *effects;
     size_t count;
     char room[1024];
@@ -87,7 +88,7 @@ static void step_machine(struct cluster *cluster, struct membership_event event)
     }
     text_init(&text, room, sizeof(room));
     membership_view_to_text(membership_view_get(cluster->machine), &text);
-    membership_status_to_text(cluster->machine, &(struct membership_words){0}, &text);
+    membership_status_to_text(cluster->machine, &words, &text);
     for (size_t i = 0; i < count; i++)
         answer(cluster, &effects[i]);
     free(effects);

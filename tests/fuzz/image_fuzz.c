@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@
 #include "tests/sim/ring2_node.h"
 
 enum { VOLUME_BYTES = 36 << 20, JOURNAL_BYTES = 8 << 20, SLOT_COUNT = 2, SECONDS_MAX = 20 };
-enum { OUTPUT_BYTES = 4000, FAILURES_MAX = 60 };
+enum { OUTPUT_BYTES = 4000, FAILURES_MAX = 20 };
 
 // What the child tells its parent.
 struct progress {
@@ -130,14 +131,22 @@ static void try_image(struct fuzz *fuzz, uint64_t seed)
 
 // --- children --------------------------------------------------------------------------------
 
+// Of processor time: whoever waits for ever in this world is found by ring2_run, so only loops are
+// left, and a busy machine is no reason.
+static void limit_time(time_t seconds)
+{
+    struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+    CHECK(setitimer(ITIMER_PROF, &limit, NULL) == 0);
+}
+
 static _Noreturn void work(struct fuzz *fuzz, uint64_t first, uint64_t end)
 {
     for (uint64_t seed = first; seed < end; seed++) {
         fuzz->progress->image = seed;
-        alarm(SECONDS_MAX);
+        limit_time(SECONDS_MAX);
         try_image(fuzz, seed);
     }
-    alarm(0);
+    limit_time(0);
     fuzz->progress->image = end;
     fuzz_deinit(fuzz);
     free(fuzz);
@@ -158,8 +167,8 @@ static uint64_t run_child(struct fuzz *fuzz, uint64_t first, uint64_t end, unsig
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return end;
     ++*failures;
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-        printf("image %" PRIu64 ": no end within %d s\n", image, SECONDS_MAX);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
+        printf("image %" PRIu64 ": no end within %d s of processor time\n", image, SECONDS_MAX);
     else if (image == end)
         printf("images %" PRIu64 " to %" PRIu64 ": a leak\n", first, end - 1);
     else

@@ -14,7 +14,7 @@
 enum { FILES = 60, LARGE_PIECES = 90, DEPTH_MAX = 6, VISITS_MAX = 120, NAMES_MAX = 80 };
 enum { NAME_BYTES = 256, DATA_BYTES = 8192 };
 
-static const struct credentials user = {1000, 1000, 022};
+static const struct credentials user = {.uid = 1000, .gid = 1000};
 
 struct visit {
     struct volume *volume;

@@ -98,6 +98,11 @@ tests/unit/test_dlm_recovery_SOURCES   := tests/unit/test_dlm_recovery.c tests/u
 tests/unit/test_dlm_recovery_LIBRARIES := dlm base
 tests/unit/test_dlm_recovery_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_dlm_traces
+tests/unit/test_dlm_traces_SOURCES   := tests/unit/test_dlm_traces.c tests/unit/test_dlm_cluster.c
+tests/unit/test_dlm_traces_LIBRARIES := dlm base
+tests/unit/test_dlm_traces_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_dlm_table
 tests/unit/test_dlm_table_SOURCES   := tests/unit/test_dlm_table.c
 tests/unit/test_dlm_table_LIBRARIES := dlm base

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// View changes, one timeline of docs/protocols.md a test, and a golden trace of a node's death.
+// View changes, one timeline of docs/protocols.md a test.
 #include "tests/unit/test_dlm_cluster.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 enum { A = 0, B = 1, C = 2, D = 3 };
 
@@ -288,68 +286,6 @@ static void test_ranges_of_a_dead_master(void **state)
     cluster_deinit(&cluster);
 }
 
-// ---- golden trace -----------------------------------------------------------------------------
-// Reads like a log: see tests/sim/golden/lock_death.txt. UPDATE_GOLDEN=1 writes it anew.
-
-static void tell_story(struct cluster *cluster)
-{
-    cluster_view(cluster, 7, 0);
-    cluster_settle(cluster);
-    struct lock_name name = cluster_name_of(cluster, A);
-    cluster_request(cluster, B, name, 1, DLM_PR, 0);
-    cluster_settle(cluster);
-    cluster_request(cluster, C, name, 1, DLM_EX, 0);
-    cluster_settle(cluster);
-    cluster_convert(cluster, B, 1, DLM_NL, 0, 0);
-    cluster_settle(cluster);
-    cluster_request(cluster, B, name, 2, DLM_PR, 0);
-    cluster_crash(cluster, A);
-    cluster_view(cluster, 6, 1);
-    cluster_settle(cluster);
-    cluster_release(cluster, C, 1, 0, 0);
-    cluster_settle(cluster);
-    cluster_recovered(cluster, A);
-    cluster_settle(cluster);
-}
-
-static void read_golden(const char *path, char *bytes, size_t capacity)
-{
-    FILE *file = fopen(path, "r");
-
-    if (!file)
-        fail_msg("%s: cannot be read (the tests run in the tree's root)", path);
-    bytes[fread(bytes, 1, capacity - 1, file)] = 0;
-    fclose(file);
-}
-
-static void write_golden(const char *path, const char *bytes)
-{
-    FILE *file = fopen(path, "w");
-
-    assert_non_null(file);
-    assert_true(fputs(bytes, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void test_golden_trace_of_a_death(void **state)
-{
-    static const char path[] = "tests/sim/golden/lock_death.txt";
-    struct cluster cluster;
-    char golden[16384];
-    TEXT(text, 16384);
-
-    (void)state;
-    cluster_init(&cluster, 3);
-    cluster.trace = &text;
-    tell_story(&cluster);
-    cluster_deinit(&cluster);
-    assert_false(text.truncated);
-    if (getenv("UPDATE_GOLDEN"))
-        write_golden(path, text.bytes);
-    read_golden(path, golden, sizeof(golden));
-    assert_string_equal(text.bytes, golden);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,7 +299,6 @@ int main(void)
         cmocka_unit_test(test_clean_leave_purges),
         cmocka_unit_test(test_new_cluster_with_dead),
         cmocka_unit_test(test_ranges_of_a_dead_master),
-        cmocka_unit_test(test_golden_trace_of_a_death),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

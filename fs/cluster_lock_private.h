@@ -57,6 +57,7 @@ struct cluster_lock {
     bool is_recalling;  // what was lent is being called in: reads of the kernel are let in
     unsigned loans;     // what the kernel keeps of what the lock protects
     uint64_t loan_node; // whose it is, as the kernel calls it
+    unsigned recalls;   // under way
     void *object;
 };
 
@@ -73,7 +74,7 @@ struct lock_table {
     unsigned demoting_count;
     struct demotion_round *round; // still takes locks (lock_demotion.c)
     struct wait_queue demoted;    // somebody waits for demotions to end
-    struct wait_queue let_in;     // demotions wait for reads that they let in
+    struct wait_queue let_in; // demotions wait for reads that they let in, and recalls of others
     uint64_t change_count;
     struct wait_queue changed; // lock_table_wait_change
     int failure;

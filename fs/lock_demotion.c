@@ -134,7 +134,7 @@ static void quiesce(struct cluster_lock *lock, enum lock_right keep)
 // follows.
 static void recall(struct cluster_lock *lock)
 {
-    if (lock->loans == 0)
+    if (lock->loans == 0 && (lock->recalls == 0 || SABOTAGE(recall_once_begun_is_done)))
         return;
     lock->is_recalling = !SABOTAGE(recall_shuts_reads_out);
     if (lock->is_recalling && !SABOTAGE(recall_leaves_reads_waiting))

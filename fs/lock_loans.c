@@ -37,13 +37,19 @@ void cluster_lock_call_in(struct cluster_lock *lock)
     struct borrower *borrower = lock->table->volume->borrower;
     unsigned loans = lock->loans;
     lock->loans = 0;
+    lock->recalls++;
     if (loans != 0 && borrower != NULL && !SABOTAGE(lend_skip_recall))
         borrower->recall(borrower, lock->loan_node, loans);
+    lock->recalls--;
+    wait_queue_wake_all(scheduler_of(lock), &lock->table->let_in);
+    // What others call in is not lent any more either, but the kernel may not have dropped it yet.
+    while (lock->recalls > 0 && !SABOTAGE(recall_once_begun_is_done))
+        wait_queue_wait(scheduler_of(lock), &lock->table->let_in);
 }
 
 void lock_table_recall(struct lock_table *table, struct lock_name name)
 {
-    struct cluster_lock *lock = find(table, name);
-    if (lock != NULL && lock->loans != 0)
-        cluster_lock_call_in(lock);
+    struct cluster_lock *lock = cluster_lock_get(table, name);
+    cluster_lock_call_in(lock);
+    cluster_lock_put(lock);
 }

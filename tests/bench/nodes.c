@@ -11,9 +11,10 @@
 //   lock          a lock on a file that nobody has locked yet                    rounds, one node
 //   create        every node creates files in its directory, all at once         seconds
 //   stat          the first makes AMOUNT files, the second stats them all        files, two nodes
+//   round-trip    attributes of the directory itself, one after the other        seconds, one node
 //
 // Prints "median_us p99_us" of a hand-off for the first four, of a lock the percentiles 17, 50, 67
-// and 99 (see lock_rows in bench), "rate" a second for the last two.
+// and 99 (see lock_rows in bench), "rate" a second for the last three.
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -209,6 +210,18 @@ static void stat_others(struct bench *bench)
     printf("%.0f\n", (double)bench->amount * 1e9 / (double)(clock_ns() - begin_ns));
 }
 
+// Nothing of it is cached by the null file system: what one question and its answer cost.
+static void round_trip(struct bench *bench)
+{
+    struct stat attributes;
+    long count = 0;
+    int64_t begin_ns = clock_ns(), end_ns = begin_ns + bench->amount * 1000000000;
+
+    for (; clock_ns() < end_ns; count++)
+        must(fstat(bench->directories[0], &attributes), "stat");
+    printf("%.0f\n", (double)count * 1e9 / (double)(clock_ns() - begin_ns));
+}
+
 static const struct verb {
     const char *name;
     unsigned nodes_min;
@@ -221,6 +234,7 @@ static const struct verb {
     {"lock", 1, lock},
     {"create", 1, create},
     {"stat", 2, stat_others},
+    {"round-trip", 1, round_trip},
 };
 
 static const struct verb *verb_find(const char *name)

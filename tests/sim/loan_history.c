@@ -323,11 +323,26 @@ static void change(struct node *node, unsigned first, unsigned end)
     }
 }
 
+// What the kernel has not asked for: it is told before the change is complete.
+static void change_unasked(struct node *node, unsigned inode)
+{
+    struct world *world = node->world;
+    struct cluster_lock *lock = lock_of(node, inode);
+    CHECK(cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0);
+    delay(world);
+    uint64_t made = ++world->value[inode];
+    cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    cluster_lock_put(lock);
+    lock_table_recall(node->volume.locks, lock_name_inode(inode));
+    if (made > world->complete[inode])
+        world->complete[inode] = made;
+}
+
 static void operate(struct node *node)
 {
     struct random *random = &node->world->random;
     unsigned inode = (unsigned)random_below(random, INODES);
-    switch (random_below(random, 6)) {
+    switch (random_below(random, 7)) {
     case 0:
         change(node, inode, inode + 1);
         break;
@@ -336,6 +351,9 @@ static void operate(struct node *node)
         break;
     case 2:
         read_data(node, inode);
+        break;
+    case 3:
+        change_unasked(node, inode);
         break;
     default:
         look(node, inode);

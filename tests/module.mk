@@ -4,7 +4,8 @@
 
 POSIX_TESTS   := names unnamed attributes permissions flags times limits data locks full
 TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/hold_open \
-                 tests/caching tests/open_for_write tests/together tests/visibility tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
+                 tests/caching tests/open_for_write tests/together tests/visibility tests/visibility_listing \
+                 tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
 tests/null_fuse_SOURCES := tests/bench/null_fuse.c
 tests/null_fuse_LDLIBS  := -lfuse3
@@ -22,6 +23,9 @@ tests/witness_SOURCES        := tests/cluster/witness.c
 tests/caching_SOURCES        := tests/cluster/caching.c
 tests/visibility_SOURCES     := tests/cluster/visibility.c tests/cluster/views.c tests/lib/expect.c
 tests/visibility_LDLIBS      := -lcmocka
+tests/visibility_listing_SOURCES := tests/cluster/visibility_listing.c tests/cluster/views.c \
+                                    tests/lib/expect.c
+tests/visibility_listing_LDLIBS  := -lcmocka
 tests/visibility_rights_SOURCES := tests/cluster/visibility_rights.c tests/cluster/views.c \
                                    tests/lib/expect.c
 tests/visibility_rights_LDLIBS  := -lcmocka

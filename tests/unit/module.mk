@@ -276,3 +276,8 @@ UNIT_TESTS += tests/unit/test_cluster_strangers
 tests/unit/test_cluster_strangers_SOURCES   := tests/unit/test_cluster_strangers.c fs/cluster_strangers.c
 tests/unit/test_cluster_strangers_LIBRARIES := base
 tests/unit/test_cluster_strangers_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_heartbeat_machine
+tests/unit/test_heartbeat_machine_SOURCES   := tests/unit/test_heartbeat_machine.c
+tests/unit/test_heartbeat_machine_LIBRARIES := dlm format base
+tests/unit/test_heartbeat_machine_LDLIBS    := -lcmocka

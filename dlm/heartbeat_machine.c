@@ -12,6 +12,7 @@
 enum phase {
     PHASE_FIRST_MAILBOX,  // before our first beat: may a note be there already?
     PHASE_REPAIR_MAILBOX, // it is unreadable: nobody knows our incarnation yet, so none is lost
+    PHASE_FIRST_SLOT,     // ... and is the slot nobody's?
     PHASE_IDLE,
     PHASE_READ_BACK, // of a beat whose reply was an error
     PHASE_MAILBOX,   // after an acknowledged beat
@@ -292,6 +293,10 @@ const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *mach
         return ask(machine, HEARTBEAT_IO_READ_MAILBOX, machine->config.slot, now_ns);
     case PHASE_REPAIR_MAILBOX:
         return ask_mailbox_repair(machine, now_ns);
+    case PHASE_FIRST_SLOT:
+        if (now_ns < machine->next_beat_ns)
+            return ask_sleep(machine, machine->next_beat_ns);
+        return ask(machine, HEARTBEAT_IO_READ_BEAT, machine->config.slot, now_ns);
     case PHASE_MAILBOX:
         return ask(machine, HEARTBEAT_IO_READ_MAILBOX, machine->config.slot, now_ns);
     case PHASE_READ_BACK:
@@ -355,6 +360,31 @@ static void completed_beat(struct heartbeat_machine *machine, int result, uint64
         machine->phase = PHASE_READ_BACK;
 }
 
+// Who hears late of its slot may have been fenced, recovered, and followed by others, until the
+// note against it is not there any more (rule 27):
+//
+//   n2 is given slot 1, and stands still before it hears of it
+//   n2 is dead: note against n2 ── recovered, slot 1 FREE
+//   n3 joins in slot 1 ── is dead: note against n3 over it ── recovered, FREE
+//   n4 joins in slot 1, and runs
+//   n2 wakes, finds no note against n2 ── its first beat would fall on n4's
+static void completed_first_slot(struct heartbeat_machine *machine, int result, uint64_t now_ns)
+{
+    struct heartbeat_content content;
+    if (result != 0) {
+        machine->next_beat_ns = retry_ns(machine, now_ns);
+        return;
+    }
+    machine->phase = PHASE_IDLE;
+    result =
+        heartbeat_decode(machine->buffer, machine->config.geometry, machine->config.slot, &content);
+    if (result == 0 && content.state == HEARTBEAT_FREE)
+        return;
+    // This look would undo what the second switch breaks.
+    if (!SABOTAGE(heartbeat_slot_unread) && !SABOTAGE(membership_joiner_forgotten))
+        heartbeat_machine_end(machine, HEARTBEAT_END_SLOT, "this node's slot is not free");
+}
+
 static void completed_read_back(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
     struct heartbeat_content content;
@@ -391,7 +421,7 @@ static void poisoned(struct heartbeat_machine *machine, const struct mailbox_con
 
 static void completed_first_mailbox(struct heartbeat_machine *machine, int result, uint64_t now_ns)
 {
-    machine->phase = PHASE_IDLE;
+    machine->phase = PHASE_FIRST_SLOT;
     if (error_is_check(result))
         machine->phase = PHASE_REPAIR_MAILBOX;
     else if (result < 0) {
@@ -538,7 +568,10 @@ void heartbeat_machine_completed(struct heartbeat_machine *machine, int result, 
         completed_beat(machine, result, now_ns);
         break;
     case HEARTBEAT_IO_READ_BEAT:
-        completed_read_back(machine, result, now_ns);
+        if (machine->phase == PHASE_FIRST_SLOT)
+            completed_first_slot(machine, result, now_ns);
+        else
+            completed_read_back(machine, result, now_ns);
         break;
     case HEARTBEAT_IO_READ_MAILBOX:
         completed_mailbox(machine, result, now_ns);

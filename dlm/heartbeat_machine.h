@@ -2,6 +2,8 @@
 // What the heartbeat does next, pure: it says which one I/O to do, and judges what came of it. The
 // heartbeat's thread (dlm/heartbeat.h) and the simulator run it.
 //
+//   at first: read my mailbox ─► a note for me: ended ─► read my slot's block ─► not FREE: ended
+//
 //   write my block ─► read my mailbox ─► lease moves on ─► notes, frees, watched slots ─► sleep
 //        │ error           │ a note for me
 //        ▼                 ▼
@@ -37,7 +39,8 @@ struct heartbeat_config {
 enum heartbeat_io_type {
     HEARTBEAT_IO_NONE,          // nothing before `wake_ns`
     HEARTBEAT_IO_WRITE_BEAT,    // `buffer` to our heartbeat block
-    HEARTBEAT_IO_READ_BEAT,     // ... read back, because a reply was lost
+    HEARTBEAT_IO_READ_BEAT,     // ... read back, because a reply was lost; before the first: is it
+                                // FREE?
     HEARTBEAT_IO_READ_MAILBOX,  // ours
     HEARTBEAT_IO_WRITE_MAILBOX, // ours, once, when it was unreadable before our first beat
     HEARTBEAT_IO_READ_SLOT,     // the heartbeat block of `slot`

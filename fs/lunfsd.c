@@ -245,6 +245,9 @@ static int serve(struct invocation *invocation, int run_lock)
 int main(int argc, char **argv)
 {
     struct invocation invocation = {0};
+    // What the caller left open (a pipe that somebody reads to its end, a lock) would stay so for
+    // as long as the volume is mounted, and fence commands would have it too.
+    close_range(STDERR_FILENO + 1, ~0u, 0);
     int exit_code = parse(argc, argv, &invocation);
     if (exit_code == MOUNT_EXIT_OK)
         exit_code = resolve(&invocation);

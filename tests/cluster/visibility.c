@@ -460,6 +460,26 @@ static void free_space_is_seen(void **state)
     expect_free(v, before_mib, 0);
 }
 
+// Nodes that close a file without a name at the same moment find each other's right in their way:
+// one of them frees it all the same (rule 14).
+static void file_closed_on_both_nodes_is_freed(void **state)
+{
+    enum { ROUNDS = 10, FILE_MIB = 8 };
+    struct views *v = *state;
+    long before_mib = free_mib(v->a);
+
+    for (int round = 0; round < ROUNDS; round++) {
+        int a = file_make(v->a, "closed", "x");
+        int b = MUST(openat(v->b, "closed", O_RDWR | O_CLOEXEC));
+
+        MUST(fallocate(round % 2 ? a : b, 0, 0, FILE_MIB << 20));
+        MUST(unlinkat(round % 2 ? v->b : v->a, "closed", 0));
+        close(a);
+        close(b);
+    }
+    expect_free(v, before_mib, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +503,7 @@ int main(void)
         cmocka_unit_test(waiter_gets_the_lock),
         cmocka_unit_test(waiter_can_be_killed),
         cmocka_unit_test(free_space_is_seen),
+        cmocka_unit_test(file_closed_on_both_nodes_is_freed),
     };
 
     return cmocka_run_group_tests(tests, views_setup, views_teardown);

@@ -213,6 +213,8 @@ void disk_pump(struct sim_life *life)
         world_event_arm(&sim->world, &life->beat, at_ns < longest_ns ? at_ns + 1000 : longest_ns);
         return;
     }
+    if (next->type == HEARTBEAT_IO_WRITE_BEAT && life->heartbeat->beat == 1 && !life->on_other_lun)
+        check_slot_taken(life, life->slot);
     struct disk_io *io = io_new(life, IO_HEARTBEAT_MACHINE);
     io->io = *next;
     io->is_write = next->is_write;

@@ -314,6 +314,73 @@ static void second_act(struct world_event *event)
     world_event_arm(&sim->world, event, sim->world.now_ns + 5000 * MS);
 }
 
+// Somebody leaves; one of the others is cut off and does not hear that it joins again; and all who
+// let it in die. Back in a ring, the one has its say again, and gives slots away (rule 27).
+static void join_behind_the_back(struct sim *sim)
+{
+    uint32_t newcomer = (uint32_t)sim_below(sim, sim->node_count);
+    uint32_t behind = 1 + (uint32_t)sim_below(sim, sim->node_count - 1);
+    if (!all_run(sim))
+        return;
+    sim->newcomer = &sim->nodes[newcomer];
+    sim->apart = &sim->nodes[(newcomer + behind) % sim->node_count];
+    sim->backs_act = BACK_LEAVE;
+    sim->backs_until_ns = sim->world.now_ns + 12000 * MS;
+    world_event_arm(&sim->world, &sim->backs_turn, sim->world.now_ns);
+}
+
+void sim_has_left(struct sim_life *life)
+{
+    struct sim *sim = life->sim;
+    if (sim->apart == NULL || life->node != sim->newcomer || sim->backs_act != BACK_LEAVE)
+        return;
+    sim->backs_act = BACK_PART;
+    world_event_arm(&sim->world, &sim->backs_turn, sim->world.now_ns + 10 * MS);
+}
+
+void sim_slot_taken(struct sim_life *life)
+{
+    struct sim *sim = life->sim;
+    if (sim->apart == NULL || life->node != sim->newcomer || sim->backs_act != BACK_PART)
+        return;
+    sim->backs_act = BACK_DIE;
+    world_event_arm(&sim->world, &sim->backs_turn,
+                    sim->world.now_ns + sim_between(sim, 30 * MS, 300 * MS));
+}
+
+static void all_die_but(struct sim_node *apart)
+{
+    struct sim *sim = apart->sim;
+    sim_trace(sim, "all die but n%u", apart->node_id);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        if (&sim->nodes[i] == apart || sim->nodes[i].life == NULL)
+            continue;
+        sim->nodes[i].life->guard_is_alive = false;
+        kill_worker(&sim->nodes[i]);
+    }
+    reform_whole(sim);
+    mount_soon(sim->newcomer, sim_between(sim, 10 * MS, 300 * MS));
+}
+
+static void next_act_behind_the_back(struct world_event *event)
+{
+    struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, backs_turn));
+    struct sim_life *leaves = sim->apart != NULL ? sim->newcomer->life : NULL;
+    if (sim->is_healing || sim->apart == NULL)
+        return;
+    if (sim->backs_act == BACK_LEAVE && leaves != NULL) {
+        life_leave(leaves); // as soon as nothing of it is under way
+        if (!leaves->is_leaving)
+            world_event_arm(&sim->world, event, sim->world.now_ns + MS);
+    } else if (sim->backs_act == BACK_PART) {
+        stall_writes(sim->apart); // it does not read the note against it soon
+        sim_isolate(sim->apart);
+    } else if (sim->backs_act == BACK_DIE) {
+        all_die_but(sim->apart);
+        sim->apart = NULL;
+    }
+}
+
 // The lock link of two nodes is cut, or one of its ends hangs and the other one hears all.
 static void cut_link(struct sim *sim)
 {
@@ -403,13 +470,18 @@ static void fault_fires(struct world_event *event)
     struct sim *sim = (struct sim *)(void *)((char *)event - offsetof(struct sim, fault));
     if (sim->is_healing)
         return;
+    if (sim->world.now_ns > sim->backs_until_ns)
+        sim->apart = NULL;                                                 // it came to nothing
     if (sim->begins_with_survivor && sim->world.now_ns < HISTORY_NS / 3) { // once all run
         sim->begins_with_survivor = !all_run(sim);
         outlive_the_others(any_node(sim));
-    } else if (sim->survivor == NULL) {
+    } else if (sim->begins_apart && sim->world.now_ns < HISTORY_NS / 3) {
+        sim->begins_apart = !all_run(sim);
+        join_behind_the_back(sim);
+    } else if (sim->survivor == NULL && sim->apart == NULL) {
         cause_fault(sim);
     }
-    if (sim->survivor == NULL && sim_one_in(sim, 3))
+    if (sim->survivor == NULL && sim->apart == NULL && sim_one_in(sim, 3))
         sim->rip_in = 1 + (uint32_t)sim_below(sim, 60);
     // Often one fault comes in the middle of what another one caused.
     uint64_t in_ns = sim_one_in(sim, 3) ? sim_between(sim, 1 * MS, 60 * MS)
@@ -509,10 +581,12 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     make_nodes(sim);
     sim->fault.fire = fault_fires;
     sim->begins_with_survivor = sim_one_in(sim, 4);
+    sim->begins_apart = sim_one_in(sim, 4);
     sim->second.fire = second_act;
     sim->cutting.fire = cut_off;
     sim->ripping.fire = rip;
     sim->tearing.fire = tear;
+    sim->backs_turn.fire = next_act_behind_the_back;
     world_event_arm(&sim->world, &sim->fault, 500 * MS + sim_below(sim, 8000 * MS));
     run_until(sim, HISTORY_NS);
     if (!sim->is_failed)

@@ -178,6 +178,12 @@ static uint64_t next_incarnation(struct sim *sim)
     return highest + 1 > clock ? highest + 1 : clock;
 }
 
+// Mostly none, as the daemon does: the lowest free one it is then, for everybody.
+static uint32_t draw_slot_wish(struct sim *sim)
+{
+    return sim_one_in(sim, 3) ? (uint32_t)sim_below(sim, SIM_SLOTS) : MEMBERSHIP_NO_SLOT;
+}
+
 void life_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -211,7 +217,7 @@ void life_start(struct sim_node *node)
     totem_worker_connects(node, life->process.pid);
     struct membership_event join = {.type = MEMBERSHIP_EVENT_JOIN,
                                     .join = {.incarnation = life->incarnation,
-                                             .slot_wish = (uint32_t)sim_below(sim, SIM_SLOTS),
+                                             .slot_wish = draw_slot_wish(sim),
                                              .slot_count = SIM_SLOTS}};
     life_event(life, &join);
 }

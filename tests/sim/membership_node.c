@@ -178,17 +178,11 @@ static void left(struct sim_life *life)
         totem_worker_gone(life->node, life->process.pid, true);
     life->is_connected = false;
     life_arm_in(life, &life->exit, 20 * MS);
+    sim_has_left(life);
 }
 
 static void take_slot(struct sim_life *life, uint32_t slot)
 {
-    struct heartbeat_content content;
-    bool is_free = life->on_other_lun ||
-                   (disk_slot(life->sim, slot, &content) && content.state == HEARTBEAT_FREE);
-    if (!is_free) {
-        life_ends(life, "the slot is not free on the LUN");
-        return;
-    }
     // Taken for dead as soon as it has its slot, before it has looked into the mailbox (rule 10b).
     if (!life->sim->is_healing && sim_one_in(life->sim, 40)) {
         life->slow_until_ns = life->sim->world.now_ns + SIM_IO_MAX_NS;
@@ -196,6 +190,7 @@ static void take_slot(struct sim_life *life, uint32_t slot)
     }
     life_start_heartbeat(life, slot);
     life->proves_lun = true;
+    sim_slot_taken(life);
 }
 
 static void carry_out(struct sim_life *life, const struct membership_effect *effect)

@@ -249,6 +249,11 @@ struct sim {
     struct sim_node *cut; // to be cut off
     uint32_t rip_in;      // so many deliveries from now the ring breaks; 0: it does not
     bool rip_heals;       // ... and all come together
+    struct world_event backs_turn;
+    struct sim_node *apart, *newcomer; // who leaves, and joins again behind the one's back
+    enum { BACK_LEAVE, BACK_PART, BACK_DIE } backs_act;
+    uint64_t backs_until_ns;
+    bool begins_apart;
     struct world_event tearing;
     struct sim_node *torn;      // to be cut off, with `torn_with` first, then that one alone
     struct sim_node *torn_with; // NULL: alone at once
@@ -261,9 +266,12 @@ struct sim_result {
 };
 
 void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim_result *result);
-// Aimed: `life` is the first to install a view; a joiner hears its own PROVED.
+// Aimed: `life` is the first to install a view; a joiner hears its own PROVED; one left; one has
+// its slot.
 void sim_view_installed(struct sim_life *life);
 void sim_proved_delivered(struct sim_node *node);
+void sim_has_left(struct sim_life *life);
+void sim_slot_taken(struct sim_life *life);
 // The node is alone in its ring from now on.
 void sim_isolate(struct sim_node *node);
 uint64_t sim_below(struct sim *sim, uint64_t bound);

@@ -281,3 +281,23 @@ UNIT_TESTS += tests/unit/test_cluster_strangers
 tests/unit/test_cluster_strangers_SOURCES   := tests/unit/test_cluster_strangers.c fs/cluster_strangers.c
 tests/unit/test_cluster_strangers_LIBRARIES := base
 tests/unit/test_cluster_strangers_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_io_buffers
+tests/unit/test_io_buffers_SOURCES   := tests/unit/test_io_buffers.c fs/pass.c
+tests/unit/test_io_buffers_LIBRARIES := frontend base
+tests/unit/test_io_buffers_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_fence
+tests/unit/test_fence_SOURCES   := tests/unit/test_fence.c dlm/fence.c dlm/fence_command.c dlm/fence_lease.c
+tests/unit/test_fence_LIBRARIES := base
+tests/unit/test_fence_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_membership
+tests/unit/test_membership_SOURCES   := tests/unit/test_membership.c
+tests/unit/test_membership_LIBRARIES := dlm format base
+tests/unit/test_membership_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_heartbeat_machine
+tests/unit/test_heartbeat_machine_SOURCES   := tests/unit/test_heartbeat_machine.c
+tests/unit/test_heartbeat_machine_LIBRARIES := dlm format base
+tests/unit/test_heartbeat_machine_LDLIBS    := -lcmocka

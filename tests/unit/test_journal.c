@@ -596,6 +596,30 @@ static void body_version_guard(struct fixture *fixture)
     assert_int_equal(serial_on_disk(fixture, 1), 4);
 }
 
+// Versions rise whatever the clock says (rule 30): above the block's own, above all of an earlier
+// life of the log, above all that was replayed.
+static void body_versions_rise(struct fixture *fixture)
+{
+    struct journal_replay_report report;
+    open_new(fixture);
+    test_block_seal(&fixture->bytes[0], 5000); // by a node whose clock was ahead
+    change(fixture, 0, 2, 4);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    assert_true(fixture->bytes[0].version > 5000);
+    uint64_t highest = fixture->clock.now;
+    close_clean(fixture);
+    fixture->clock.now = 0; // the heartbeat was behind
+    assert_int_equal(journal_open(&fixture->config, &fixture->journal), 0);
+    assert_true(fixture->clock.now >= highest);
+    change(fixture, 2, 1, 5);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    highest = fixture->clock.now;
+    crash(fixture);
+    fixture->clock.now = 0;
+    assert_int_equal(replay(fixture, &report), 0);
+    assert_true(fixture->clock.now >= highest);
+}
+
 // What fsck -n would see in place of the blocks.
 static void read_images(struct fixture *fixture, const struct journal_scan *scan)
 {
@@ -743,6 +767,7 @@ JOURNAL_TEST(write_back_then_retire, 256)
 JOURNAL_TEST(clean_lock_is_free, 256)
 JOURNAL_TEST(many_locks_share, 256)
 JOURNAL_TEST(version_guard, 256)
+JOURNAL_TEST(versions_rise, 256)
 JOURNAL_TEST(damaged_log, 256)
 JOURNAL_TEST(address_outside, 256)
 JOURNAL_TEST(image_is_no_block, 256)
@@ -770,6 +795,7 @@ int main(void)
         cmocka_unit_test(clean_lock_is_free),
         cmocka_unit_test(many_locks_share),
         cmocka_unit_test(version_guard),
+        cmocka_unit_test(versions_rise),
         cmocka_unit_test(damaged_log),
         cmocka_unit_test(address_outside),
         cmocka_unit_test(image_is_no_block),

@@ -469,7 +469,7 @@ static void file_closed_on_both_nodes_is_freed(void **state)
     long before_mib = free_mib(v->a);
 
     for (int round = 0; round < ROUNDS; round++) {
-        int a = file_make(v->a, "closed", "x");
+        int a = views_file(v->a, "closed", "x");
         int b = MUST(openat(v->b, "closed", O_RDWR | O_CLOEXEC));
 
         MUST(fallocate(round % 2 ? a : b, 0, 0, FILE_MIB << 20));

@@ -129,7 +129,7 @@ static void test_unbounded_device_needs_another_proof(void **state)
     world.info.fence_verdict = LEASE_FENCE_DONE;
     fence_heartbeat_changed(world.fence);
     assert_int_equal(world.fenced_count, 0);
-    fence_status_to_text(world.fence, &text);
+    fence_progress_to_text(world.fence, VICTIM_SLOT, VICTIM_INCARNATION, &text);
     assert_non_null(strstr(text.bytes, "waiting for the fence command or an administrator"));
     assert_false(fence_confirm(world.fence, VICTIM_NODE + 1));
     assert_true(fence_confirm(world.fence, VICTIM_NODE));

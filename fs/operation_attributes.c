@@ -114,6 +114,7 @@ static int plan_acl(struct transaction *t, struct attribute_change *change)
     if (result != 0 || change->acl.count == 0)
         return result;
     acl_follow_mode(&change->acl, change->wanted->stat.st_mode);
+    allocator_allow_margin(&t->space); // chmod works on a full volume, too
     result = inode_acl_cost(change->inode, ACL_ACCESS_NAME, &change->acl, &cost);
     if (result == 0)
         transaction_add_cost(t, cost);

@@ -34,7 +34,7 @@ struct ring2_tree_node {
     uint32_t target_length;             // of a symbolic link, its bytes follow from it
     uint32_t xattr_sizes[RING2_XATTRS]; // 0: not there; its bytes follow from it
     struct ring2_acl access, defaults;
-    uint32_t protection; // INODE_FLAG_IMMUTABLE or INODE_FLAG_APPEND
+    uint32_t protection;     // INODE_FLAG_IMMUTABLE or INODE_FLAG_APPEND
     struct ring2_file *file; // regular files
 };
 

@@ -360,6 +360,13 @@ static void completed_beat(struct heartbeat_machine *machine, int result, uint64
         machine->phase = PHASE_READ_BACK;
 }
 
+static bool is_replaced(const struct heartbeat_machine *machine,
+                        const struct heartbeat_content *content)
+{
+    return machine->config.replaced_incarnation != 0 &&
+           content->incarnation == machine->config.replaced_incarnation;
+}
+
 // Who hears late of its slot may have been fenced, recovered, and followed by others, until the
 // note against it is not there any more (rule 27):
 //
@@ -378,7 +385,7 @@ static void completed_first_slot(struct heartbeat_machine *machine, int result, 
     machine->phase = PHASE_IDLE;
     result =
         heartbeat_decode(machine->buffer, machine->config.geometry, machine->config.slot, &content);
-    if (result == 0 && content.state == HEARTBEAT_FREE)
+    if (result == 0 && (content.state == HEARTBEAT_FREE || is_replaced(machine, &content)))
         return;
     // This look would undo what the second switch breaks.
     if (!SABOTAGE(heartbeat_slot_unread) && !SABOTAGE(membership_joiner_forgotten))

@@ -30,6 +30,9 @@ struct heartbeat_config {
     uint32_t node_id; // corosync's; 0: local mount
     uint64_t incarnation;
     uint64_t recovered_incarnation; // as it stood in the block before us
+    // 0, or whose slot this one is taken over (fs/slot_takeover.h): then its block need not be FREE
+    // before the first beat, but must still be of this one.
+    uint64_t replaced_incarnation;
     uint8_t cluster_id[16];
     char node_name[FORMAT_NODE_NAME_BYTES];
     enum heartbeat_state state; // to begin with: HEARTBEAT_JOINING
@@ -40,7 +43,7 @@ enum heartbeat_io_type {
     HEARTBEAT_IO_NONE,          // nothing before `wake_ns`
     HEARTBEAT_IO_WRITE_BEAT,    // `buffer` to our heartbeat block
     HEARTBEAT_IO_READ_BEAT,     // ... read back, because a reply was lost; before the first: is it
-                                // FREE?
+                                // FREE, or of whom we replace?
     HEARTBEAT_IO_READ_MAILBOX,  // ours
     HEARTBEAT_IO_WRITE_MAILBOX, // ours, once, when it was unreadable before our first beat
     HEARTBEAT_IO_READ_SLOT,     // the heartbeat block of `slot`

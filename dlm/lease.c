@@ -112,7 +112,7 @@ void lease_fence_note_durable(struct lease_fence *fence, uint64_t now_ns)
     fence->note_durable_ns = now_ns;
 }
 
-static uint64_t fence_wait_ns(const struct lease_config *config)
+uint64_t lease_silence_ns(const struct lease_config *config)
 {
     if (SABOTAGE(fence_wait_short))
         return config->lease_ns / 2;
@@ -146,7 +146,7 @@ enum lease_fence_verdict lease_fence_judge(const struct lease_fence *fence,
     uint64_t since_note_ns = watch->seen_ns - fence->note_durable_ns;
     if (is_another && since_note_ns < silent_ns)
         silent_ns = since_note_ns;
-    return silent_ns < fence_wait_ns(config) ? LEASE_FENCE_WAITING : LEASE_FENCE_DONE;
+    return silent_ns < lease_silence_ns(config) ? LEASE_FENCE_WAITING : LEASE_FENCE_DONE;
 }
 
 uint64_t lease_fence_left_ns(const struct lease_fence *fence, const struct lease_config *config,
@@ -154,6 +154,6 @@ uint64_t lease_fence_left_ns(const struct lease_fence *fence, const struct lease
 {
     (void)fence;
     uint64_t from_ns = watch->changed_ns ? watch->changed_ns : now_ns;
-    uint64_t over_ns = from_ns + fence_wait_ns(config);
+    uint64_t over_ns = from_ns + lease_silence_ns(config);
     return over_ns > now_ns ? over_ns - now_ns : 0;
 }

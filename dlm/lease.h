@@ -88,6 +88,9 @@ struct lease_watch {
 };
 
 void lease_watch_init(struct lease_watch *watch);
+// How long nothing must have moved in a slot until no lease of its user can be valid and what it
+// submitted has landed: L + drift + io_max.
+uint64_t lease_silence_ns(const struct lease_config *config);
 // A read submitted and completed at these times showed `sighting`. True if it is a change.
 bool lease_watch_observe(struct lease_watch *watch, const struct lease_sighting *sighting,
                          uint64_t submitted_ns, uint64_t completed_ns);

@@ -284,7 +284,7 @@ static void guard_said(void *argument, unsigned what)
         environment_event_watch_change(cluster->guard_watch, 0);
 }
 
-int cluster_presence_start(struct cluster *cluster, uint32_t slot)
+int cluster_presence_start(struct cluster *cluster, uint32_t slot, uint64_t replaced_incarnation)
 {
     struct presence_config config = {
         .environment = cluster->config.environment,
@@ -296,6 +296,7 @@ int cluster_presence_start(struct cluster *cluster, uint32_t slot)
         .has_volatile_cache = cluster->config.device->has_volatile_cache,
         .guard_socket = cluster->config.guard_socket,
         .node_id = cluster->corosync_config->node_id,
+        .replaced_incarnation = replaced_incarnation,
         .context = cluster,
         .ended = presence_ended,
         .changed = presence_changed,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the membership machine orders, carried out: views to locks and links, fences to the fence,
 // replays to recovery, the gate shut and opened.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "fs/cluster_state.h"
 #include "fs/gated_device.h"
 #include "fs/recovery.h"
+#include "fs/slot_takeover.h"
 
 static const char *name_of(struct cluster *cluster, uint32_t node_id)
 {
@@ -69,6 +71,50 @@ static void install_view(struct cluster *cluster, const struct membership_view *
 
 // --- founding and joining --------------------------------------------------------------------
 
+static int keep_claim(void *context)
+{
+    struct cluster *cluster = context;
+    if (cluster->is_closing)
+        return -ECANCELED;
+    return claim_beat(&cluster->claim);
+}
+
+// 0 with the slot and whose it was; -ERROR_VOLUME_SLOTS where silence proves nothing.
+static int take_over(struct cluster *cluster, uint32_t *slot, struct recovery_victim *before)
+{
+    const struct slot_takeover takeover = {
+        .environment = cluster->config.environment,
+        .device = cluster->config.device,
+        .geometry = &cluster->config.volume->geometry,
+        .lease = cluster->config.lease,
+        .node_id = cluster->corosync_config->node_id,
+        .keep_claim = keep_claim,
+        .context = cluster,
+    };
+    if (!cluster->config.allows_lease)
+        return -ERROR_VOLUME_SLOTS;
+    log_notice(cluster->config.log, SLOT_TAKEOVER_NOTICE, cluster->survey.slot_count);
+    int result = slot_takeover_wait(&takeover, &cluster->survey, slot);
+    if (result == 0)
+        *before =
+            (struct recovery_victim){*slot, cluster->survey.slots[*slot].heartbeat.incarnation};
+    return result;
+}
+
+static int take_first_slot(struct cluster *cluster, uint32_t *slot)
+{
+    struct recovery_victim before = {0};
+    int result = slot_survey_choose(&cluster->survey, cluster->corosync_config->node_id, slot);
+    if (result == -ERROR_VOLUME_SLOTS)
+        result = take_over(cluster, slot, &before);
+    if (result == 0)
+        result = cluster_presence_start(cluster, *slot, before.incarnation);
+    if (result != 0 || before.incarnation == 0)
+        return result;
+    cluster->survey.slots[*slot].is_in_use = false;
+    return recovery_replay_own(cluster->config.volume, &before);
+}
+
 static void found(void *argument)
 {
     struct cluster *cluster = argument;
@@ -81,9 +127,7 @@ static void found(void *argument)
                                   cluster->config.environment->scheduler,
                                   &cluster->config.volume->geometry, &block);
     if (result == 0)
-        result = slot_survey_choose(&cluster->survey, cluster->corosync_config->node_id, &slot);
-    if (result == 0)
-        result = cluster_presence_start(cluster, slot);
+        result = take_first_slot(cluster, &slot);
     for (uint32_t i = 0; i < cluster->survey.slot_count && result == 0; i++) {
         const struct heartbeat_content *heartbeat = &cluster->survey.slots[i].heartbeat;
         if (cluster->survey.slots[i].is_in_use)
@@ -105,7 +149,7 @@ static void found(void *argument)
 // A joiner beats in its slot, so that the members see it, and looks for beats of theirs.
 static void take_slot(struct cluster *cluster, const struct membership_node *node)
 {
-    int result = cluster_presence_start(cluster, node->slot);
+    int result = cluster_presence_start(cluster, node->slot, 0);
     if (result != 0) {
         cluster_fail(cluster, result, "the first heartbeat");
         return;

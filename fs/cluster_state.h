@@ -90,8 +90,9 @@ void cluster_expel(struct cluster *cluster, const struct membership_node *node, 
 // Ends this node's life: shuts the gate, fails the volume, wakes who waits. Idempotent.
 void cluster_fail(struct cluster *cluster, int error, const char *reason);
 
-// Starts the heartbeat in `slot` and what hangs on it. 0 or an error.
-int cluster_presence_start(struct cluster *cluster, uint32_t slot);
+// Starts the heartbeat in `slot` and what hangs on it; `replaced_incarnation`: whose slot it is
+// taken over, 0 of nobody. 0 or an error.
+int cluster_presence_start(struct cluster *cluster, uint32_t slot, uint64_t replaced_incarnation);
 
 // cluster_effects.c
 void cluster_carry_out(struct cluster *cluster, const struct membership_effect *effect);

@@ -78,6 +78,7 @@ static int start_heartbeat(struct presence *presence, uint64_t recovered_incarna
                 .node_id = config->node_id,
                 .incarnation = presence->incarnation,
                 .recovered_incarnation = recovered_incarnation,
+                .replaced_incarnation = config->replaced_incarnation,
                 .state = HEARTBEAT_JOINING,
                 .watch_ns = config->lease.beat_ns / 2,
             },

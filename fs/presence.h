@@ -24,8 +24,9 @@ struct presence_config {
     struct lease_config lease;
     int descriptor; // the worker's description of the LUN
     bool has_volatile_cache;
-    int guard_socket; // -1: no guard
-    uint32_t node_id; // 0: local
+    int guard_socket;              // -1: no guard
+    uint32_t node_id;              // 0: local
+    uint64_t replaced_incarnation; // 0, or whose slot is taken over (fs/slot_takeover.h)
     uint8_t cluster_id[16];
     char node_name[FORMAT_NODE_NAME_BYTES];
     void *context;

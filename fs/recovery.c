@@ -72,6 +72,11 @@ int recovery_replay_and_free(struct volume *volume, struct heartbeat *heartbeat,
     return result;
 }
 
+int recovery_replay_own(struct volume *volume, const struct recovery_victim *before)
+{
+    return SABOTAGE(takeover_skip_replay) ? 0 : replay(volume, before, 1);
+}
+
 void recovery_orphans(struct volume *volume, uint32_t slot)
 {
     if (volume->journal == NULL)

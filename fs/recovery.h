@@ -28,6 +28,10 @@ struct recovery_victim {
 int recovery_replay_and_free(struct volume *volume, struct heartbeat *heartbeat,
                              const struct recovery_victim *victims, size_t count);
 
+// The same for the journal of this node's own slot, which it has taken over (fs/slot_takeover.h):
+// the slot stays in use, by us. Before the volume starts. Waits, also for the first lease.
+int recovery_replay_own(struct volume *volume, const struct recovery_victim *before);
+
 // After 'recovered': finishes the orphans of a slot. Errors are logged: the list stays for the next
 // one who tries. Waits.
 void recovery_orphans(struct volume *volume, uint32_t slot);

@@ -6,9 +6,9 @@
 #include "fs/base/error.h"
 
 // A beat of a live node may tear on 512-byte sectors: read once more (rule 36).
-static int read_heartbeat(struct block_device *device, struct scheduler *scheduler,
-                          const struct geometry *geometry, uint32_t slot, uint8_t *buffer,
-                          struct heartbeat_content *content)
+int slot_read_heartbeat(struct block_device *device, struct scheduler *scheduler,
+                        const struct geometry *geometry, uint32_t slot, uint8_t *buffer,
+                        struct heartbeat_content *content)
 {
     uint64_t offset = geometry_heartbeat_block(geometry, slot) * BLOCK_BYTES;
     int result = 0;
@@ -45,7 +45,7 @@ static int survey_slot(struct slot_survey *survey, uint32_t slot, struct block_d
 {
     struct heartbeat_content *heartbeat = &survey->slots[slot].heartbeat;
     *block = geometry_heartbeat_block(geometry, slot);
-    int result = read_heartbeat(device, scheduler, geometry, slot, buffer, heartbeat);
+    int result = slot_read_heartbeat(device, scheduler, geometry, slot, buffer, heartbeat);
     if (result != 0)
         return result;
     struct mailbox_content note;

@@ -25,6 +25,11 @@ struct slot_survey {
 int slot_survey_read(struct slot_survey *survey, struct block_device *device,
                      struct scheduler *scheduler, const struct geometry *geometry, uint64_t *block);
 
+// The heartbeat block of one slot, as slot_survey_read reads it.
+int slot_read_heartbeat(struct block_device *device, struct scheduler *scheduler,
+                        const struct geometry *geometry, uint32_t slot, uint8_t *buffer,
+                        struct heartbeat_content *content);
+
 // A free slot, the one last used by `node_id` if there is one (its groups are near its files);
 // -ERROR_VOLUME_SLOTS if all are in use.
 int slot_survey_choose(const struct slot_survey *survey, uint32_t node_id, uint32_t *slot);

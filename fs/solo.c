@@ -14,12 +14,20 @@
 #include "fs/gated_device.h"
 #include "fs/presence.h"
 #include "fs/recovery.h"
+#include "fs/slot_takeover.h"
 #include "fs/slots.h"
 
 enum { SOLO_NODE_ID = 1 };
 
 // How far a join is, for who asks why it takes so long.
-enum solo_step { SOLO_CLAIMING, SOLO_JOINING, SOLO_FENCING, SOLO_REPLAYING, SOLO_RUNNING };
+enum solo_step {
+    SOLO_CLAIMING,
+    SOLO_TAKING_OVER,
+    SOLO_JOINING,
+    SOLO_FENCING,
+    SOLO_REPLAYING,
+    SOLO_RUNNING,
+};
 
 struct solo {
     struct solo_config config;
@@ -31,7 +39,8 @@ struct solo {
     enum solo_step step;
     uint64_t incarnation;
     uint32_t slot;
-    bool is_beating; // a claim beat is under way
+    uint64_t replaced; // whose slot was taken over, with its journal; 0: it was free
+    bool is_beating;   // a claim beat is under way
     bool is_closing;
     int failure;
     struct wait_queue moved;
@@ -122,6 +131,24 @@ static void presence_changed(void *context)
     wait_queue_wake_all(scheduler_of(solo), &solo->moved);
 }
 
+// The claim is kept by tick().
+static int take_over(struct solo *solo)
+{
+    const struct slot_takeover takeover = {
+        .environment = solo->config.environment,
+        .device = solo->config.device,
+        .geometry = &solo->config.volume->geometry,
+        .lease = solo->config.lease,
+    };
+    log_notice(solo->config.log, SLOT_TAKEOVER_NOTICE, solo->survey.slot_count);
+    solo->step = SOLO_TAKING_OVER;
+    int result = slot_takeover_wait(&takeover, &solo->survey, &solo->slot);
+    solo->step = SOLO_JOINING;
+    if (result == 0)
+        solo->replaced = solo->survey.slots[solo->slot].heartbeat.incarnation;
+    return result;
+}
+
 static int take_slot(struct solo *solo)
 {
     uint64_t block = 0;
@@ -134,6 +161,8 @@ static int take_slot(struct solo *solo)
         return result;
     }
     result = slot_survey_choose(&solo->survey, 0, &solo->slot);
+    if (result == -ERROR_VOLUME_SLOTS)
+        result = take_over(solo);
     if (result != 0)
         return result;
     lamport_observe(&solo->config.volume->clock, solo->survey.lamport_max);
@@ -147,6 +176,7 @@ static int take_slot(struct solo *solo)
         .descriptor = solo->config.descriptor,
         .has_volatile_cache = solo->config.device->has_volatile_cache,
         .guard_socket = solo->config.guard_socket,
+        .replaced_incarnation = solo->replaced,
         .context = solo,
         .ended = presence_ended,
         .changed = presence_changed,
@@ -174,11 +204,24 @@ static int wait_until_fenced(struct solo *solo, const struct recovery_victim *vi
     return solo->failure;
 }
 
+static int recover_own(struct solo *solo)
+{
+    struct recovery_victim before = {solo->slot, solo->replaced};
+    if (solo->replaced == 0)
+        return 0;
+    solo->survey.slots[solo->slot].is_in_use = false;
+    solo->step = SOLO_REPLAYING;
+    return recovery_replay_own(solo->config.volume, &before);
+}
+
 static int recover_all(struct solo *solo)
 {
     struct recovery_victim victims[FORMAT_SLOT_COUNT_MAX];
     size_t count = 0;
     struct heartbeat *heartbeat = presence_heartbeat(solo->presence);
+    int result = recover_own(solo);
+    if (result != 0)
+        return result;
     for (uint32_t slot = 0; slot < solo->survey.slot_count; slot++) {
         uint64_t incarnation = solo->survey.slots[slot].heartbeat.incarnation;
         if (!solo->survey.slots[slot].is_in_use)
@@ -191,7 +234,7 @@ static int recover_all(struct solo *solo)
     log_notice(solo->config.log, "%zu nodes did not leave cleanly: waiting for their leases",
                count);
     solo->step = SOLO_FENCING;
-    int result = wait_until_fenced(solo, victims, count);
+    result = wait_until_fenced(solo, victims, count);
     solo->step = SOLO_REPLAYING;
     if (result == 0)
         result = recovery_replay_and_free(solo->config.volume, heartbeat, victims, count);
@@ -285,6 +328,8 @@ void solo_status_to_text(const struct solo *solo, struct text *text)
 {
     if (solo->step == SOLO_CLAIMING)
         text_add(text, "taking the volume\n");
+    else if (solo->step == SOLO_TAKING_OVER)
+        text_add(text, "waiting until the leases of all slots are certainly over\n");
     else if (solo->step == SOLO_FENCING)
         waits_to_text(solo, text);
     else if (solo->step == SOLO_REPLAYING)

@@ -63,7 +63,10 @@ static int run_set(struct fuse_request *request)
     // Old kernels hand the ioctl on unseen.
     if (request->who.uid != 0)
         return -EPERM;
-    return operation_set_attributes(volume, inode, &wanted, SET_PROTECTION, &now);
+    result = operation_set_attributes(volume, inode, &wanted, SET_PROTECTION, &now);
+    if (result == 0)
+        operation_recall(volume, inode); // an ioctl changes nothing that the kernel knows of
+    return result;
 }
 
 static int reply_get(struct fuse_request *request)

@@ -11,6 +11,7 @@
 // Each DIRECTORY is one directory as another node sees it. Exit 0 when all held.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -124,6 +126,21 @@ static void links(int a, int b, long round)
     expect(look(b, "file").st_nlink == 1, "the link count before an unlink", round);
 }
 
+// The node's own kernel does not know that this changes the file.
+static void protection(int a, long round)
+{
+    struct timespec before = warm(a, "file").st_ctim;
+    int file = openat(a, "file", O_RDONLY | O_CLOEXEC), flags = FS_APPEND_FL;
+
+    must(file, "open");
+    must(ioctl(file, FS_IOC_SETFLAGS, &flags), "chattr +a");
+    struct timespec after = look(a, "file").st_ctim;
+    expect(before.tv_sec != after.tv_sec || before.tv_nsec != after.tv_nsec, "an old time", round);
+    flags = 0;
+    must(ioctl(file, FS_IOC_SETFLAGS, &flags), "chattr -a");
+    close(file);
+}
+
 static void names(int a, int b, long round)
 {
     make(a, "name");
@@ -171,6 +188,7 @@ static void turns(const int nodes[2], long amount)
         attributes(a, b, round);
         sizes(a, b, round);
         links(a, b, round);
+        protection(a, round);
         names(a, b, round);
         directories(a, b, round);
     }

@@ -93,7 +93,9 @@ int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
     check_breathe(reader->check);
     if (block >= reader->check->device->size_bytes / BLOCK_BYTES)
         return -ERROR_BLOCK_RANGE;
-    uint8_t *kept = find_image(reader->check, block) != NULL ? NULL : chunk_bytes(reader, block);
+    const uint8_t *kept = change_log_find(&reader->check->changes, block);
+    if (kept == NULL && find_image(reader->check, block) == NULL)
+        kept = chunk_bytes(reader, block);
     if (kept == NULL)
         return read_alone(reader, block, buffer);
     memcpy(buffer, kept, BLOCK_BYTES);
@@ -114,22 +116,5 @@ int block_reader_read_verified(struct block_reader *reader, enum block_type type
         result = format_block_verify(buffer, &expected);
     if (result == 0) // what a repair writes must be newer (rule 30)
         lamport_observe(&reader->check->clock, format_block_version(buffer));
-    return result;
-}
-
-int block_reader_write(struct block_reader *reader, uint64_t block, const void *buffer)
-{
-    struct check *check = reader->check;
-    CHECK(!check->options->no_changes);
-    uint64_t number = block / CHUNK_BLOCKS;
-    unsigned place = (unsigned)(number % CHUNK_COUNT);
-    if (reader->numbers[place] == number + 1)
-        reader->numbers[place] = 0;
-    void *aligned = block_buffer_new(BLOCK_BYTES);
-    memcpy(aligned, buffer, BLOCK_BYTES);
-    int result = block_device_write(check->device, check->environment->scheduler,
-                                    block * BLOCK_BYTES, aligned, BLOCK_BYTES);
-    free(aligned);
-    check->was_changed = true;
     return result;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads metadata blocks as they are after replay: with -n the journals' images lie over the disk.
+// Reads metadata blocks as they will be: over the disk lie the journals' images, as replay would
+// write them, and over those what the repair has changed so far.
+//
 // Inodes and tree nodes stand next to each other more often than not, so the disk is read in
 // chunks, and the last ones are kept.
 #pragma once
@@ -19,5 +21,3 @@ int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
 // The same, and verifies its header: also -ERROR_BLOCK_*.
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer);
-// Writes through to the disk; never with -n (CHECKed).
-int block_reader_write(struct block_reader *reader, uint64_t block, const void *buffer);

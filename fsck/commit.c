@@ -52,7 +52,7 @@ static int write_changes(struct check *check)
 {
     const struct change_log *log = &check->changes;
     int result = 0;
-    progress_begin(&check->progress, "writing");
+    progress_begin(&check->progress, "writing", "blocks");
     for (size_t i = 0; i < log->count && result == 0; i++) {
         if (i > 0 && log->changes[i].epoch != log->changes[i - 1].epoch)
             result = flush(check);

@@ -191,7 +191,7 @@ static int make_sure_nobody_uses_it(struct check *check)
     if (!blocks_are_readable(check) && !check->options->is_yes)
         return 0;
     make_claim_config(check, &config);
-    progress_begin(&check->progress, "watched, seconds");
+    progress_begin(&check->progress, "watched, seconds", NULL);
     check->watch_begin_ns = check_boot_ns(check);
     int result = check->options->no_changes ? claim_watch_live(&config, &users)
                                             : claim_acquire(&check->claim, &config, &users);
@@ -273,7 +273,7 @@ static void find_bad_journals(struct check *check, int error)
 static int serve_journals(struct check *check)
 {
     configure_journals(check);
-    progress_begin(&check->progress, "journals");
+    progress_begin(&check->progress, "journals", "blocks");
     int result = journal_scan(check->journals, check->journal_count, &check->overlay);
     if (result < 0 && !error_is_check(result))
         return check_fail(check, result, "the journals cannot be read: %s", error_text(result));
@@ -305,7 +305,7 @@ static void report_slot_not_left(struct check *check, uint32_t slot)
 
 int pass1_slots(struct check *check)
 {
-    progress_begin(&check->progress, "slots");
+    progress_begin(&check->progress, "slots", NULL);
     check_claim_block(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         check_heartbeat(check, slot);

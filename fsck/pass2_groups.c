@@ -200,7 +200,7 @@ int pass2_groups(struct check *check)
     space_init(&check->space, &check->geometry);
     check->groups = calloc(ag_count, sizeof(*check->groups));
     CHECK(check->groups != NULL);
-    progress_begin(&check->progress, "allocation groups");
+    progress_begin(&check->progress, "allocation groups", "groups");
     for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
         read_map_block(check, i);
     for (uint32_t ag = 0; ag < ag_count; ag++) {

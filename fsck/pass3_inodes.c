@@ -269,7 +269,7 @@ int pass3_inodes(struct check *check)
     size_t next = 0;
     uint64_t total = used_block_estimate(check);
     inode_table_init(&check->inodes);
-    progress_begin(&check->progress, "files and directories");
+    progress_begin(&check->progress, "files and directories", "blocks");
     inode_table_add(&check->inodes, check->geometry.root_inode)->seen |= INODE_SEEN_ROOT;
     int result = check_found_inodes(check, &next, total);
     if (result < 0)

@@ -79,7 +79,7 @@ static void compare_orphan(struct check *check, const struct inode_record *recor
 
 void pass4_directories(struct check *check)
 {
-    progress_begin(&check->progress, "links");
+    progress_begin(&check->progress, "links", NULL);
     for (size_t i = 0; i < check->inodes.count; i++) {
         if (check->inodes.records[i].seen & INODE_SEEN_VALID)
             find_lost(check, &check->inodes.records[i]);

@@ -75,7 +75,7 @@ static void report_uninitialised(const struct sweep *sweep, const struct space_g
 void pass5_space(struct check *check)
 {
     struct sweep sweep = {.check = check};
-    progress_begin(&check->progress, "space");
+    progress_begin(&check->progress, "space", "groups");
     for (uint32_t ag = 0; ag < check->geometry.ag_count; ag++) {
         struct space_group *group = &check->space.groups[ag];
         progress_update(&check->progress, environment_boot_ns(check->environment), ag,

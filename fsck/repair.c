@@ -69,7 +69,7 @@ int repair_stage(struct check *check, enum problem_stage stage)
         [PROBLEM_STAGE_ORPHANS] = repair_orphans,      [PROBLEM_STAGE_SPACE] = repair_space,
     };
     CHECK(stage < PROBLEM_STAGE_COMMIT);
-    progress_begin(&check->progress, "repair");
+    progress_begin(&check->progress, "repair", NULL);
     int result = stages[stage](check);
     change_log_barrier(&check->changes);
     return result;

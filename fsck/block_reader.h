@@ -18,6 +18,7 @@ void block_reader_free(struct block_reader *reader);
 
 // The block's 4096 bytes. 0; -ERROR_BLOCK_RANGE; or what the device answered.
 int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer);
-// The same, and verifies its header: also -ERROR_BLOCK_*.
+// The same, and verifies its header: also -ERROR_BLOCK_*. One wrong bit is put back in `buffer`,
+// and reported.
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer);

@@ -92,7 +92,9 @@ static void forget_round(struct check *check)
     overlaps_deinit(&check->overlaps);
     inode_table_deinit(&check->inodes);
     free(check->groups);
+    free(check->flipped.numbers);
     check->groups = NULL;
+    check->flipped = (struct block_numbers){.count = 0};
     check->file_count = check->directory_count = check->orphan_count = 0;
 }
 

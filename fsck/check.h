@@ -44,6 +44,11 @@
 
 struct block_reader;
 
+struct block_numbers {
+    uint64_t *numbers;
+    size_t count;
+};
+
 // A group as its header said.
 struct check_group {
     uint64_t free_block_count; // of the header
@@ -86,6 +91,7 @@ struct check {
     struct space space;
     struct overlaps overlaps;
     struct inode_table inodes;
+    struct block_numbers flipped; // blocks with one wrong bit
     uint64_t file_count, directory_count, orphan_count;
     bool has_lost_names; // in this round or one before: directories were damaged
 

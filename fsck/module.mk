@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The check as a library, so that tests can run it over any block device.
 LIBRARIES += fsck_check
-fsck_check_PURE  := fsck/tree_build.c fsck/space.c fsck/overlaps.c fsck/inode_table.c
+fsck_check_PURE  := fsck/flipped_bit.c fsck/tree_build.c fsck/space.c fsck/overlaps.c fsck/inode_table.c
 fsck_check_SHELL := fsck/check.c fsck/problem.c fsck/progress.c fsck/block_reader.c \
                     fsck/tree_walk.c fsck/inode_items.c fsck/directory_entries.c \
                     fsck/pass0_superblock.c fsck/pass1_slots.c fsck/pass2_groups.c \

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands outside of the groups: slots' blocks and the map of groups. The claim was written
-// anew when it was taken; damaged journals are emptied when all is written (fsck/commit.h).
+// Single wrong bits in any block; and what stands outside of the groups: slots' blocks and the map
+// of groups. The claim was written anew when it was taken; damaged journals are emptied when all is
+// written (fsck/commit.h).
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "fs/base/cleanup.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+#include "fsck/flipped_bit.h"
 #include "fsck/repair.h"
 
 static void init_block(const struct check *check, void *bytes, enum block_type type, uint64_t block,
@@ -106,8 +108,28 @@ static void repair_map_block(struct check *check, uint32_t index)
     repair_write(check, block, map);
 }
 
+// --- flipped bits ------------------------------------------------------------------------------
+
+// The block as it was, version and all: the same read as before puts the bit back. Not the claim,
+// which was written anew when it was taken, and is ours now.
+static int repair_flipped(struct check *check, uint64_t block)
+{
+    if (block == FORMAT_CLAIM_BLOCK)
+        return 0;
+    uint8_t bytes[BLOCK_BYTES] __attribute__((aligned(8)));
+    int result = block_reader_read(check->reader, block, bytes);
+    if (result == 0 && flipped_bit_put_back(bytes))
+        change_log_add(&check->changes, block, bytes);
+    return result;
+}
+
 int repair_volume_blocks(struct check *check)
 {
+    int result = 0;
+    for (size_t i = 0; i < check->flipped.count && result == 0; i++)
+        result = repair_flipped(check, check->flipped.numbers[i]);
+    if (result < 0)
+        return result;
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         repair_slot(check, slot);
     for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)

@@ -93,6 +93,8 @@ static void forget_round(struct check *check)
     inode_table_deinit(&check->inodes);
     free(check->groups);
     free(check->flipped.numbers);
+    free(check->strays.leaves);
+    check->strays = (struct stray_leaves){.count = 0};
     check->groups = NULL;
     check->flipped = (struct block_numbers){.count = 0};
     check->file_count = check->directory_count = check->orphan_count = 0;

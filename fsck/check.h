@@ -49,6 +49,16 @@ struct block_numbers {
     size_t count;
 };
 
+// A leaf in space that is neither used nor free, and whose inode it says it belongs to.
+struct stray_leaf {
+    uint64_t owner, block;
+};
+
+struct stray_leaves {
+    struct stray_leaf *leaves;
+    size_t count, capacity;
+};
+
 // A group as its header said.
 struct check_group {
     uint64_t free_block_count; // of the header
@@ -92,6 +102,7 @@ struct check {
     struct overlaps overlaps;
     struct inode_table inodes;
     struct block_numbers flipped; // blocks with one wrong bit
+    struct stray_leaves strays;
     uint64_t file_count, directory_count, orphan_count;
     bool has_lost_names; // in this round or one before: directories were damaged
 

@@ -211,7 +211,7 @@ static void check_root(struct check *check)
 // and a volume that lost terabytes is not read to its end.
 enum { SEARCHED_BLOCKS_MAX = 1 << 18 };
 
-static void search_block(struct check *check, uint64_t block)
+static void take_lost_inode(struct check *check, uint64_t block)
 {
     struct inode_disk disk;
     int result = block_reader_read_verified(check->reader, BLOCK_TYPE_INODE, block, block, &disk);
@@ -219,6 +219,38 @@ static void search_block(struct check *check, uint64_t block)
         return;
     struct inode_record *record = inode_table_add(&check->inodes, block);
     record->seen |= INODE_SEEN_FOUND;
+}
+
+// Of a tree that has lost its way to it: what it holds can be put back (fsck/rebuild.c).
+static void take_stray_leaf(struct check *check, uint64_t block, uint64_t owner)
+{
+    struct tree_block_disk disk;
+    struct format_node node;
+    struct stray_leaves *strays = &check->strays;
+    if (block_reader_read_verified(check->reader, BLOCK_TYPE_TREE_NODE, block, owner, &disk) < 0 ||
+        format_node_open(&node, disk.area, sizeof(disk.area), NULL) < 0 || node.level > 0)
+        return;
+    if (strays->count == strays->capacity) {
+        strays->capacity = strays->capacity == 0 ? 64 : strays->capacity * 2;
+        strays->leaves = realloc(strays->leaves, strays->capacity * sizeof(*strays->leaves));
+        CHECK(strays->leaves != NULL);
+    }
+    strays->leaves[strays->count++] = (struct stray_leaf){.owner = owner, .block = block};
+}
+
+// A leaf from a group whose free space is not known may have been freed long ago: what it maps may
+// be another file's by now.
+static void search_block(struct check *check, uint64_t block, bool leaves_count)
+{
+    struct block_header_disk *header;
+    uint8_t bytes[BLOCK_BYTES] __attribute__((aligned(8)));
+    if (block_reader_read(check->reader, block, bytes) < 0)
+        return;
+    header = (struct block_header_disk *)bytes;
+    if (le16_get(header->type) == BLOCK_TYPE_INODE)
+        take_lost_inode(check, block);
+    else if (le16_get(header->type) == BLOCK_TYPE_TREE_NODE && leaves_count)
+        take_stray_leaf(check, block, le64_get(header->owner));
 }
 
 static bool is_claimed(const struct space_run *run)
@@ -240,7 +272,7 @@ static int search_group(struct check *check, uint32_t ag, uint64_t *left)
     for (uint32_t i = 0; i < gaps.count && result == 0; i++) {
         uint64_t block = first + gaps.gaps[i].start, end = block + gaps.gaps[i].count;
         for (; block < end && *left != 0 && result == 0; block++, --*left) {
-            search_block(check, block);
+            search_block(check, block, !check->space.groups[ag].is_unreadable);
             result = check_cancelled(check);
         }
     }

@@ -22,7 +22,8 @@ struct rebuild {
     const struct rebuild_request *request;
     struct inode_disk *disk;
     struct inode_items *judge;
-    struct tree_build_items items; // that stay
+    struct tree_build_items items;    // that stay
+    struct tree_build_items gathered; // of a damaged tree, in any order
     struct rebuild_entries entries;
     size_t xattr_begin; // in `items`: the attribute whose chunks come
     uint32_t xattr_count;
@@ -165,6 +166,88 @@ static bool count_node(struct tree_walk *walk, uint64_t block)
     return true;
 }
 
+static void walk_tree(struct rebuild *rebuild, struct tree_walk *walk,
+                      bool (*take)(struct tree_walk *walk, uint64_t block,
+                                   const struct format_item *item))
+{
+    *walk = (struct tree_walk){
+        .check = rebuild->request->check,
+        .root_block = rebuild->request->number,
+        .area = rebuild->disk->root,
+        .area_bytes = sizeof(rebuild->disk->root),
+        .owner = rebuild->request->number,
+        .node = count_node,
+        .item = take,
+        .context = rebuild,
+    };
+    rebuild->judge->node_count = 0;
+    tree_walk_run(walk);
+}
+
+// --- a damaged tree --------------------------------------------------------------------------
+
+static bool see_item(struct tree_walk *walk, uint64_t block, const struct format_item *item)
+{
+    (void)walk, (void)block, (void)item;
+    return true;
+}
+
+static bool gather_item(struct tree_walk *walk, uint64_t block, const struct format_item *item)
+{
+    struct rebuild *rebuild = walk->context;
+    (void)block;
+    tree_build_items_add(&rebuild->gathered, &item->key, item->value, item->length);
+    return true;
+}
+
+// Leaves that say whose they are, but to which no way leads from the root any more.
+static void gather_strays(struct rebuild *rebuild, struct tree_walk *walk)
+{
+    const struct rebuild_request *request = rebuild->request;
+    const struct stray_leaves *strays = &request->check->strays;
+    for (size_t i = 0; i < strays->count; i++) {
+        struct tree_block_disk disk;
+        struct format_node node;
+        uint64_t block = strays->leaves[i].block;
+        if (strays->leaves[i].owner != request->number ||
+            block_reader_read_verified(request->check->reader, BLOCK_TYPE_TREE_NODE, block,
+                                       request->number, &disk) < 0 ||
+            format_node_open(&node, disk.area, sizeof(disk.area), NULL) < 0)
+            continue;
+        for (unsigned k = 0; k < node.item_count; k++) {
+            struct format_item item = format_node_item(&node, k);
+            gather_item(walk, block, &item);
+        }
+    }
+}
+
+static int compare_gathered(const void *a, const void *b)
+{
+    const struct tree_build_item *x = a, *y = b;
+    int order = format_key_compare(&x->key, &y->key);
+    if (order != 0)
+        return order;
+    return x->value < y->value ? -1 : x->value > y->value; // first gathered, first kept
+}
+
+static void keep_what_is_found(struct rebuild *rebuild, struct tree_walk *walk)
+{
+    struct tree_build_items *gathered = &rebuild->gathered;
+    tree_build_items_init(gathered);
+    walk_tree(rebuild, walk, gather_item);
+    gather_strays(rebuild, walk);
+    if (gathered->count > 1)
+        qsort(gathered->items, gathered->count, sizeof(*gathered->items), compare_gathered);
+    for (size_t i = 0; i < gathered->count; i++) {
+        const struct tree_build_item *found = &gathered->items[i];
+        struct format_item item = {
+            .key = found->key, .value = gathered->heap + found->value, .length = found->length};
+        if (i == 0 || format_key_compare(&found->key, &gathered->items[i - 1].key) != 0)
+            keep_item(walk, rebuild->request->number, &item);
+    }
+    tree_build_items_deinit(gathered);
+}
+
 // Inline content is all before the extents; a file with both has its extents.
 static void drop_inline_before_extents(struct rebuild *rebuild)
 {
@@ -208,21 +291,16 @@ static void add_names(struct rebuild *rebuild)
 static void collect(struct rebuild *rebuild)
 {
     struct check *check = rebuild->request->check;
-    struct tree_walk walk = {
-        .check = check,
-        .root_block = rebuild->request->number,
-        .area = rebuild->disk->root,
-        .area_bytes = sizeof(rebuild->disk->root),
-        .owner = rebuild->request->number,
-        .node = count_node,
-        .item = keep_item,
-        .context = rebuild,
-    };
+    struct tree_walk walk;
     check->problems.is_off = true; // the check has named all of it
-    tree_walk_run(&walk);
+    walk_tree(rebuild, &walk, see_item);
+    rebuild->is_changed = walk.is_damaged;
+    if (walk.is_damaged)
+        keep_what_is_found(rebuild, &walk);
+    else
+        walk_tree(rebuild, &walk, keep_item);
     drop_cut_attribute(rebuild);
     check->problems.is_off = false;
-    rebuild->is_changed = rebuild->is_changed || walk.is_damaged;
     drop_inline_before_extents(rebuild);
     add_names(rebuild);
     rebuild_entries_give(&rebuild->entries, &rebuild->items);

@@ -63,7 +63,8 @@ lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal for
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
 PROGRAMS += lunfs
-lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_fence.c fs/tool_image.c fs/tool_info.c \
+lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c \
+                   fs/tool_image.c fs/tool_info.c \
                    fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \
                    fs/tool_stat.c fs/tool_target.c
 lunfs_LIBRARIES := frontend journal format base

@@ -31,8 +31,16 @@ static const struct tool_verb verbs[] = {
      "  lunfs fence n2\n"
      "  lunfs fence confirm n2       after its power was cut by hand\n",
      tool_fence},
-    {"image", "DEVICE FILE", "saves the metadata, and no data, for a bug report",
-     "  lunfs image /dev/mapper/lun0 /tmp/lun0.image\n", tool_image},
+    {"image", "DEVICE FILE [--scramble]", "saves the metadata, and no data, for a bug report",
+     "  lunfs image /dev/mapper/lun0 /tmp/lun0.image\n"
+     "  lunfs image /dev/mapper/lun0 /tmp/lun0.image --scramble    without names, too\n",
+     tool_image},
+    {"dump", "DEVICE BLOCK [--json]", "prints a block of metadata as named fields",
+     "  lunfs dump /dev/mapper/lun0 superblock\n"
+     "  lunfs dump /dev/mapper/lun0 slot:3 --json     or mailbox:3, state:3, journal:3\n"
+     "  lunfs dump /dev/mapper/lun0 group:0           or claim, map, root\n"
+     "  lunfs dump /dev/mapper/lun0 8241              any block, by its number\n",
+     tool_dump},
     {"probe", "DEVICE [--udev]", "tells whether a device holds a lunfs volume",
      "  lunfs probe /dev/sdb\n"
      "  lunfs probe /dev/sdb --udev  as properties for udev\n",

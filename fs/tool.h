@@ -30,6 +30,7 @@ int tool_df(const struct tool_verb *verb, int argc, char **argv);
 int tool_stat(const struct tool_verb *verb, int argc, char **argv);
 int tool_fence(const struct tool_verb *verb, int argc, char **argv);
 int tool_image(const struct tool_verb *verb, int argc, char **argv);
+int tool_dump(const struct tool_verb *verb, int argc, char **argv);
 int tool_probe(const struct tool_verb *verb, int argc, char **argv);
 
 // "lunfs: ..." on standard error; returns `exit_code`.
@@ -42,13 +43,13 @@ int tool_usage(const struct tool_verb *verb, bool was_asked);
 struct json_object;
 
 struct tool_options {
-    bool json, all, yes;
+    bool json, all, yes, scramble;
     int argument_count;
     char **arguments;
 };
 
-// Takes --json, --all, --yes and --help in any place; the rest are arguments, of which there must
-// be `least` to `most`. -1 to go on, else the exit code.
+// Takes --json, --all, --yes, --scramble and --help in any place; the rest are arguments, of which
+// there must be `least` to `most`. -1 to go on, else the exit code.
 int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
                struct tool_options *options);
 // The same for a verb whose one argument is a mount or a device: finds it too.

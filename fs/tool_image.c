@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Saves what a bug report needs and nothing else: every metadata block at its own address in a
 // sparse file of the volume's size, so that fsck.lunfs can be run over it. Contents of files are
-// left out, also small ones that stand in their inode; names and attributes are not.
+// left out, also small ones that stand in their inode; names and attributes are not, unless they
+// are to be scrambled.
 //
 // The walk takes no block's word for more than where to look next, and visits each block once: so
 // it ends on any volume, however damaged.
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uthash.h>
@@ -18,6 +20,7 @@
 #include "fs/base/check.h"
 #include "fs/base/cleanup.h"
 #include "fs/base/error.h"
+#include "fs/base/siphash.h"
 #include "fs/base/text.h"
 #include "fs/format_decode.h"
 #include "fs/format_find.h"
@@ -40,6 +43,8 @@ struct image {
     struct seen_block *seen;
     struct seen_block *first_waiting, **last_waiting;
     uint64_t saved_count, skipped_count;
+    bool is_scrambled;
+    uint8_t scramble_key[16]; // random: nobody can try names
 };
 
 // --- blocks ----------------------------------------------------------------------------------
@@ -93,6 +98,49 @@ static void want_in_group(struct image *image, uint64_t block, bool hides_conten
         want(image, block, hides_content);
 }
 
+// --- scrambling ------------------------------------------------------------------------------
+
+// Letters that depend on all of the bytes and a key that is forgotten: equal ones stay equal, the
+// length stays, nothing else does.
+static void scramble(const struct image *image, uint8_t *bytes, size_t length)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    uint64_t hash = siphash24(image->scramble_key, bytes, length);
+    for (size_t i = 0; i < length; i++) {
+        bytes[i] = (uint8_t)letters[hash % (sizeof(letters) - 1)];
+        hash = siphash24(image->scramble_key, &hash, sizeof(hash));
+    }
+}
+
+// The prefix of an attribute's name ("user.") tells no secret, and fsck.lunfs looks at it.
+static void scramble_xattr(const struct image *image, const struct format_item *item,
+                           uint8_t *value)
+{
+    struct format_xattr xattr;
+    bool is_first = (item->key.minor & 0xffff) == 0;
+    if (!is_first) {
+        scramble(image, value, item->length);
+    } else if (format_xattr_decode(item, &xattr, NULL) == 0) {
+        const uint8_t *dot = memchr(xattr.name, '.', xattr.name_length);
+        size_t prefix = dot != NULL ? (size_t)(dot - xattr.name) + 1 : 0;
+        uint8_t *name = value + (xattr.name - item->value);
+        scramble(image, name + prefix, xattr.name_length - prefix);
+        scramble(image, name + xattr.name_length, xattr.part_length);
+    }
+}
+
+static void scramble_item(const struct image *image, const struct format_item *item, uint8_t *value)
+{
+    struct format_dirent entry;
+    if (item->key.kind == ITEM_INLINE)
+        scramble(image, value, item->length);
+    else if (item->key.kind == ITEM_XATTR)
+        scramble_xattr(image, item, value);
+    else if (item->key.kind == ITEM_DIRENT && format_dirent_decode(item, &entry, NULL) == 0)
+        scramble(image, value + (entry.name - item->value), entry.name_length);
+}
+
 // --- where blocks point to -----------------------------------------------------------------------
 
 static void follow_item(struct image *image, const struct format_item *item, uint8_t *area,
@@ -106,6 +154,8 @@ static void follow_item(struct image *image, const struct format_item *item, uin
         want_in_group(image, entry.inode, false);
     else if (item->key.kind == ITEM_ORPHAN && format_orphan_decode(item, &generation, NULL) == 0)
         want_in_group(image, item->key.major, false);
+    if (image->is_scrambled && (item->key.kind != ITEM_INLINE || !hides_content))
+        scramble_item(image, item, area + (item->value - area));
 }
 
 static void follow_node(struct image *image, uint8_t *area, size_t area_bytes, bool hides_content)
@@ -176,6 +226,10 @@ static int save_wanted(struct image *image, const struct seen_block *wanted)
         return 0;
     }
     bool was_right = checksum_is_right(image);
+    if (!was_right && image->is_scrambled) { // names may stand where nobody finds them
+        image->skipped_count++;
+        return 0;
+    }
     follow_block(image, wanted->hides_content);
     if (was_right)
         format_block_seal(image->buffer, format_block_version(image->buffer));
@@ -198,7 +252,8 @@ static int save_journal(struct image *image, uint32_t slot)
                                                g->journal_block_count, &header);
         is_clean = is_clean && is_header && header.state == JOURNAL_STATE_CLEAN;
     }
-    return save_range(image, first, is_clean ? JOURNAL_HEADER_COPIES : g->journal_block_count);
+    bool is_whole = !is_clean && !image->is_scrambled; // its records are full of names
+    return save_range(image, first, is_whole ? g->journal_block_count : JOURNAL_HEADER_COPIES);
 }
 
 static int save_areas(struct image *image)
@@ -291,24 +346,6 @@ static int save_to(struct image *image, const char *path)
     return TOOL_EXIT_OK;
 }
 
-// A device or file as it was named, mounted or not; else UUID= or LABEL=.
-static bool find_device(const char *what, char path[PATH_MAX])
-{
-    struct stat status;
-    struct tool_target target;
-    TEXT(why, 512);
-    if (stat(what, &status) == 0 && (S_ISBLK(status.st_mode) || S_ISREG(status.st_mode))) {
-        snprintf(path, PATH_MAX, "%s", what);
-        return true;
-    }
-    bool is_found = tool_target_find(what, &target, &why) && !target.is_mounted;
-    if (is_found)
-        snprintf(path, PATH_MAX, "%s", target.name);
-    else
-        tool_fail(0, "%s", why.length > 0 ? why.bytes : "name the device, not its mount");
-    return is_found;
-}
-
 int tool_image(const struct tool_verb *verb, int argc, char **argv)
 {
     struct tool_options options;
@@ -318,7 +355,11 @@ int tool_image(const struct tool_verb *verb, int argc, char **argv)
     int exit_code = tool_parse(verb, argc, argv, 2, 2, &options);
     if (exit_code >= 0)
         return exit_code;
-    if (!find_device(options.arguments[0], path))
+    image.is_scrambled = options.scramble;
+    if (options.scramble &&
+        getrandom(image.scramble_key, sizeof(image.scramble_key), 0) != sizeof(image.scramble_key))
+        return tool_fail(TOOL_EXIT_FAILURE, "no random numbers: %s", strerror(errno));
+    if (!tool_target_device(options.arguments[0], path))
         return TOOL_EXIT_FAILURE;
     int result = block_device_file_open(path, BLOCK_DEVICE_READ_ONLY | BLOCK_DEVICE_ALLOW_BUFFERED,
                                         &image.device);

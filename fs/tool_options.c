@@ -20,6 +20,8 @@ int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, i
             options->all = true;
         else if (strcmp(argv[i], "--yes") == 0)
             options->yes = true;
+        else if (strcmp(argv[i], "--scramble") == 0)
+            options->scramble = true;
         else if (argv[i][0] == '-')
             return tool_usage(verb, false);
         else

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/base/block_device_file.h"
@@ -152,4 +153,21 @@ struct block_device *tool_target_open(const struct tool_target *target)
         return device;
     tool_fail(0, "%s: %s", target->name, error_text(result));
     return NULL;
+}
+
+bool tool_target_device(const char *what, char path[PATH_MAX])
+{
+    struct stat status;
+    struct tool_target target;
+    TEXT(why, 512);
+    if (stat(what, &status) == 0 && (S_ISBLK(status.st_mode) || S_ISREG(status.st_mode))) {
+        snprintf(path, PATH_MAX, "%s", what);
+        return true;
+    }
+    bool is_found = tool_target_find(what, &target, &why) && !target.is_mounted;
+    if (is_found)
+        snprintf(path, PATH_MAX, "%s", target.name);
+    else
+        tool_fail(0, "%s", why.length > 0 ? why.bytes : "name the device, not its mount");
+    return is_found;
 }

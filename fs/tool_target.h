@@ -30,3 +30,6 @@ struct json_object *tool_target_ask(const struct tool_target *target, const char
                                     struct json_object *arguments);
 // Opens the device of a target that is not mounted; prints the error. NULL then.
 struct block_device *tool_target_open(const struct tool_target *target);
+// A device or file as it was named, mounted or not; else UUID= or LABEL= of one that is not
+// mounted. False, and the reason was printed.
+bool tool_target_device(const char *what, char path[PATH_MAX]);

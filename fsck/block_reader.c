@@ -7,6 +7,7 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fsck/check.h"
+#include "fsck/flipped_bit.h"
 
 enum { CHUNK_BLOCKS = 16, CHUNK_COUNT = 256 };
 
@@ -93,43 +94,70 @@ int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
     check_breathe(reader->check);
     if (block >= reader->check->device->size_bytes / BLOCK_BYTES)
         return -ERROR_BLOCK_RANGE;
-    uint8_t *kept = find_image(reader->check, block) != NULL ? NULL : chunk_bytes(reader, block);
+    const uint8_t *kept = change_log_find(&reader->check->changes, block);
+    if (kept == NULL && find_image(reader->check, block) == NULL)
+        kept = chunk_bytes(reader, block);
     if (kept == NULL)
         return read_alone(reader, block, buffer);
     memcpy(buffer, kept, BLOCK_BYTES);
     return 0;
 }
 
+// --- verified --------------------------------------------------------------------------------
+
+static bool is_known(const struct block_numbers *numbers, uint64_t block)
+{
+    for (size_t i = 0; i < numbers->count; i++) {
+        if (numbers->numbers[i] == block)
+            return true;
+    }
+    return false;
+}
+
+static void remember(struct block_numbers *numbers, uint64_t block)
+{
+    numbers->numbers = realloc(numbers->numbers, (numbers->count + 1) * sizeof(*numbers->numbers));
+    CHECK(numbers->numbers != NULL);
+    numbers->numbers[numbers->count++] = block;
+}
+
+// Told once a round, however often it is read.
+static void report_flipped(struct check *check, uint64_t block)
+{
+    if (is_known(&check->flipped, block))
+        return;
+    remember(&check->flipped, block);
+    problem_report(&check->problems, PROBLEM_FLIPPED_BIT, block, "its checksum says which");
+}
+
+// Blocks that do not look like ours at all are not worth the search.
+static bool put_back(const struct check *check, void *buffer)
+{
+    const struct block_header_disk *header = buffer;
+    bool is_ours = memcmp(header->format_id, check->geometry.format_id, 16) == 0 ||
+                   le32_get(header->magic) == BLOCK_MAGIC;
+    return is_ours && flipped_bit_put_back(buffer);
+}
+
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer)
 {
+    struct check *check = reader->check;
     struct block_expectation expected = {
-        .format_id = reader->check->geometry.format_id,
+        .format_id = check->geometry.format_id,
         .address = block,
         .owner = owner,
         .type = type,
     };
     int result = block_reader_read(reader, block, buffer);
-    if (result == 0)
-        result = format_block_verify(buffer, &expected);
+    if (result < 0)
+        return result;
+    result = format_block_verify(buffer, &expected);
+    if (result < 0 && put_back(check, buffer) && format_block_verify(buffer, &expected) == 0) {
+        report_flipped(check, block);
+        result = 0;
+    }
     if (result == 0) // what a repair writes must be newer (rule 30)
-        lamport_observe(&reader->check->clock, format_block_version(buffer));
-    return result;
-}
-
-int block_reader_write(struct block_reader *reader, uint64_t block, const void *buffer)
-{
-    struct check *check = reader->check;
-    CHECK(!check->options->no_changes);
-    uint64_t number = block / CHUNK_BLOCKS;
-    unsigned place = (unsigned)(number % CHUNK_COUNT);
-    if (reader->numbers[place] == number + 1)
-        reader->numbers[place] = 0;
-    void *aligned = block_buffer_new(BLOCK_BYTES);
-    memcpy(aligned, buffer, BLOCK_BYTES);
-    int result = block_device_write(check->device, check->environment->scheduler,
-                                    block * BLOCK_BYTES, aligned, BLOCK_BYTES);
-    free(aligned);
-    check->was_changed = true;
+        lamport_observe(&check->clock, format_block_version(buffer));
     return result;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads metadata blocks as they are after replay: with -n the journals' images lie over the disk.
+// Reads metadata blocks as they will be: over the disk lie the journals' images, as replay would
+// write them, and over those what the repair has changed so far.
+//
 // Inodes and tree nodes stand next to each other more often than not, so the disk is read in
 // chunks, and the last ones are kept.
 #pragma once
@@ -16,8 +18,7 @@ void block_reader_free(struct block_reader *reader);
 
 // The block's 4096 bytes. 0; -ERROR_BLOCK_RANGE; or what the device answered.
 int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer);
-// The same, and verifies its header: also -ERROR_BLOCK_*.
+// The same, and verifies its header: also -ERROR_BLOCK_*. One wrong bit is put back in `buffer`,
+// and reported.
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer);
-// Writes through to the disk; never with -n (CHECKed).
-int block_reader_write(struct block_reader *reader, uint64_t block, const void *buffer);

@@ -8,6 +8,9 @@
 
 #include "fs/base/error.h"
 #include "fsck/block_reader.h"
+#include "fsck/commit.h"
+#include "fsck/repair.h"
+#include "fsck/undo.h"
 
 typedef unsigned long long ull;
 
@@ -15,10 +18,15 @@ static const uint64_t claim_beat_ns = 1000000000;
 
 // --- what the passes call --------------------------------------------------------------------
 
+uint64_t check_boot_ns(const struct check *check)
+{
+    const struct claim_clock *clock = check->watch_clock;
+    return clock != NULL ? clock->boot_ns(clock->context) : environment_boot_ns(check->environment);
+}
+
 void check_breathe(struct check *check)
 {
-    if (!check->claim.is_held ||
-        environment_boot_ns(check->environment) - check->claim.beaten_ns < claim_beat_ns)
+    if (!check->claim.is_held || check_boot_ns(check) - check->claim.beaten_ns < claim_beat_ns)
         return;
     check->claim_error = claim_beat(&check->claim);
     stop_request_has_come(check->stop); // the second time ends even a repair
@@ -53,13 +61,44 @@ void check_note(struct check *check, const char *format, ...)
     fputc('\n', check->out);
 }
 
+void check_tell(struct check *check, const char *format, ...)
+{
+    va_list arguments;
+    progress_clear(&check->progress);
+    va_start(arguments, format);
+    vfprintf(check->out, format, arguments);
+    va_end(arguments);
+    fputc('\n', check->out);
+}
+
 static void clear_progress(void *context)
 {
     struct check *check = context;
     progress_clear(&check->progress);
 }
 
-// --- the check -------------------------------------------------------------------------------
+bool check_may_repair(const struct check *check)
+{
+    return !check->options->no_changes && check->claim.is_held && check->claim_error == 0 &&
+           (check->options->is_yes || problem_unsafe_count(&check->problems) == 0);
+}
+
+// --- one round -------------------------------------------------------------------------------
+
+static void forget_round(struct check *check)
+{
+    space_pool_deinit(&check->pool);
+    space_deinit(&check->space);
+    overlaps_deinit(&check->overlaps);
+    inode_table_deinit(&check->inodes);
+    free(check->groups);
+    free(check->flipped.numbers);
+    free(check->strays.leaves);
+    check->strays = (struct stray_leaves){.count = 0};
+    check->groups = NULL;
+    check->flipped = (struct block_numbers){.count = 0};
+    check->file_count = check->directory_count = check->orphan_count = 0;
+}
 
 static int run_passes(struct check *check)
 {
@@ -70,36 +109,62 @@ static int run_passes(struct check *check)
         return result;
     pass4_directories(check);
     pass5_space(check);
+    space_pool_init(&check->pool, &check->space);
     return check_cancelled(check);
 }
 
-static bool may_repair(const struct check *check)
+// What belongs to no round is done when all is written: it is not found again.
+static int run_round(struct check *check)
 {
-    return !check->options->no_changes && check->claim.is_held && check->claim_error == 0 &&
-           problem_unrepairable_count(&check->problems) == 0;
+    forget_round(check);
+    memset(check->problems.counts, 0, sizeof(check->problems.counts));
+    check->problems.is_silent = !check->options->is_verbose;
+    check->round++;
+    check_note(check, "round %u", check->round + 1);
+    int result = pass1_slots_again(check);
+    return result == 0 ? run_passes(check) : result;
 }
 
-static bool was_left_cleanly(const struct check *check)
+// --- the rounds ------------------------------------------------------------------------------
+
+// Each stage once is enough for most, a circle of directories needs some twice.
+enum { ROUNDS_MAX = 32 };
+
+static int put_right(struct check *check)
 {
-    for (int i = 0; i < PROBLEM_COUNT; i++) {
-        if (check->problems.counts[i] > 0)
-            return false;
+    check->found = check->problems;
+    while (problem_stage_first(&check->problems) != PROBLEM_STAGE_COMMIT) {
+        int result = check->round < ROUNDS_MAX
+                         ? repair_stage(check, problem_stage_first(&check->problems))
+                         : -ERROR_BLOCK_CONTENT;
+        if (result < 0 && error_is_check(result))
+            check->is_beyond_repair = true;
+        if (result < 0)
+            return check_fail(check, result, "this cannot be put right (%s); nothing was written",
+                              error_text(result));
+        result = run_round(check);
+        if (result < 0)
+            return result;
     }
-    return true;
+    return commit(check);
 }
 
 static int check_volume(struct check *check)
 {
     int result = pass1_slots(check);
+    if (result == 0)
+        result = pass1_slots_again(check);
     if (result < 0)
         return result;
-    if (check->options->is_preen && !check->options->is_forced && was_left_cleanly(check)) {
+    if (check->options->is_preen && !check->options->is_forced &&
+        problem_count(&check->problems) == 0) {
         check_note(check, "left cleanly, not looked at further (-f does)");
         return 0;
     }
     result = run_passes(check);
-    if (result == 0 && may_repair(check))
-        result = repair_volume(check);
+    check->found = check->problems;
+    if (result == 0 && problem_count(&check->problems) > 0 && check_may_repair(check))
+        result = put_right(check);
     return result;
 }
 
@@ -112,16 +177,25 @@ static void print_counts(struct check *check)
                (ull)check->space.used_block_count);
 }
 
+static const char *why_nothing_was_done(const struct check *check)
+{
+    if (check->options->no_changes)
+        return "nothing was written (-n)";
+    if (check->options->is_yes)
+        return "nothing was repaired";
+    return "nothing was repaired; read fsck.lunfs(8) on -y before you use it";
+}
+
 static int sum_up(struct check *check)
 {
-    uint64_t errors = problem_error_count(&check->problems);
+    uint64_t errors = problem_error_count(&check->found);
     progress_clear(&check->progress);
-    problem_report_end(&check->problems);
+    problem_report_end(&check->found);
     print_counts(check);
     const char *path = check->options->path;
-    if (errors > 0 && !may_repair(check)) {
+    if (errors > 0 && !check->was_changed) {
         fprintf(check->out, "%s: %llu problems, %s\n", path, (ull)errors,
-                check->options->no_changes ? "nothing was written (-n)" : "nothing was repaired");
+                why_nothing_was_done(check));
         return FSCK_EXIT_UNCORRECTED;
     }
     bool is_dirty = check->problems.counts[PROBLEM_JOURNAL_DIRTY] > 0 || check->orphan_count > 0;
@@ -161,9 +235,17 @@ static void deinit(struct check *check)
     if (check->has_overlay)
         journal_scan_deinit(&check->overlay);
     block_reader_free(check->reader);
-    space_deinit(&check->space);
-    inode_table_deinit(&check->inodes);
-    free(check->groups);
+    forget_round(check);
+    change_log_deinit(&check->changes);
+}
+
+static int status_of(struct check *check, int result)
+{
+    if (result == 0)
+        return sum_up(check);
+    if (result == -ECANCELED)
+        return say_cancelled(check);
+    return check->is_beyond_repair ? FSCK_EXIT_UNCORRECTED : FSCK_EXIT_OPERATIONAL;
 }
 
 int check_run(struct check *check)
@@ -175,14 +257,12 @@ int check_run(struct check *check)
         .context = check,
     };
     progress_init(&check->progress);
+    change_log_init(&check->changes);
     check->reader = block_reader_new(check);
     int result = pass0_superblock(check);
     if (result == 0)
-        result = check_volume(check);
-    int status = result == 0            ? sum_up(check)
-                 : result == -ECANCELED ? say_cancelled(check)
-                                        : FSCK_EXIT_OPERATIONAL;
-    status = release_claim(check, status);
+        result = check->options->restore_path != NULL ? undo_restore(check) : check_volume(check);
+    int status = release_claim(check, status_of(check, result));
     deinit(check);
     return status;
 }

@@ -3,14 +3,21 @@
 // says what it assumes, builds and leaves.
 //
 //   pass0  superblock, its copies, claim         -> geometry
-//   pass1  slots, journals                       -> replayed, on disk or as an overlay
+//   pass1  slots, journals                       -> what replay would write, as an overlay
 //   pass2  groups: headers, free trees           -> space: what is free
-//   pass3  inodes from the root and the orphan lists on, their trees -> inode table, space
+//   pass3  inodes from the root and the orphan lists on, their trees, and those that nothing points
+//          to                                    -> inode table, space
 //   pass4  directories' parents, link counts, orphans
 //   pass5  space: every block once
-//   repair what crashes leave
 //
 // Passes report problems and go on; a negative result means that nothing further can be checked.
+//
+//   passes ──► nothing wrong ──────────────────────────────────► commit: undo file, disk
+//     ▲    └─► the first stage that something is wrong with ─┐
+//     └──── over the changes, in memory ◄────────────────────┘
+//
+// So nothing is written before all is looked at, and nothing is written at all unless a check of
+// the result finds it sound.
 #pragma once
 
 #include <stdbool.h>
@@ -26,14 +33,31 @@
 #include "fs/format_decode.h"
 #include "fs/format_find.h"
 #include "fs/journal_format.h"
+#include "fsck/change_log.h"
 #include "fsck/inode_table.h"
 #include "fsck/options.h"
+#include "fsck/overlaps.h"
 #include "fsck/problem.h"
 #include "fsck/progress.h"
 #include "fsck/space.h"
 #include "journal/journal.h"
 
 struct block_reader;
+
+struct block_numbers {
+    uint64_t *numbers;
+    size_t count;
+};
+
+// A leaf in space that is neither used nor free, and whose inode it says it belongs to.
+struct stray_leaf {
+    uint64_t owner, block;
+};
+
+struct stray_leaves {
+    struct stray_leaf *leaves;
+    size_t count, capacity;
+};
 
 // A group as its header said.
 struct check_group {
@@ -46,7 +70,8 @@ struct check {
     struct block_device *device;
     struct environment *environment;
     struct log *log;
-    FILE *out;                 // problems and the verdict
+    FILE *out;                             // problems and the verdict
+    const struct claim_clock *watch_clock; // for the claim; NULL: the environment's
     uint64_t io_max_ns;        // how long a write of somebody else's may be on its way to the LUN
     struct stop_request *stop; // looked at where nothing is half done; NULL: nobody asks
     struct problems problems;
@@ -63,16 +88,29 @@ struct check {
     uint64_t watch_begin_ns;
     struct lamport_clock clock;
     struct journal_format_context journal_context;
-    struct journal_config journals[FORMAT_SLOT_COUNT_MAX];
-    struct journal_scan overlay; // -n: what replay would write
+    struct journal_config journals[FORMAT_SLOT_COUNT_MAX]; // but for the bad ones
+    uint32_t journal_count;
+    uint64_t bad_journals;       // a bit a slot: to be emptied
+    struct journal_scan overlay; // what replay would write
     bool has_overlay;
     struct block_reader *reader;
 
-    // passes 2 to 5
+    // passes 2 to 5, anew in each round
+    unsigned round;
     struct check_group *groups; // ag_count of them
     struct space space;
+    struct overlaps overlaps;
     struct inode_table inodes;
+    struct block_numbers flipped; // blocks with one wrong bit
+    struct stray_leaves strays;
     uint64_t file_count, directory_count, orphan_count;
+    bool has_lost_names; // in this round or one before: directories were damaged
+
+    // the repair
+    struct change_log changes;
+    struct space_pool pool; // for new blocks
+    struct problems found;  // by the first round
+    bool is_beyond_repair;
 
     bool was_changed; // something was written
 };
@@ -83,18 +121,23 @@ int check_run(struct check *check);
 
 // 0, or a negative error after which the check is over, and then the reason was printed.
 int pass0_superblock(struct check *check);
-int pass1_slots(struct check *check);
+int pass1_slots(struct check *check);       // once: who uses the volume
+int pass1_slots_again(struct check *check); // each round
 int pass2_groups(struct check *check);
 int pass3_inodes(struct check *check);
 void pass4_directories(struct check *check);
 void pass5_space(struct check *check);
 
-// Puts right what can be. Called only if nothing else is wrong. 0 or a negative error.
-int repair_volume(struct check *check);
+// Whether what was found so far may be put right.
+bool check_may_repair(const struct check *check);
+// The journal of a slot, for the journal's own functions.
+void check_configure_journal(struct check *check, uint32_t slot, struct journal_config *config);
 
-// Whether the check is to end here, between two things that it looks at; a repair is never left in
-// the middle for it. 0 or -ECANCELED.
+// Whether the check is to end here, between two things that it looks at; what is being written is
+// never left in the middle for it. 0 or -ECANCELED.
 int check_cancelled(const struct check *check);
+// Of the claim's clock.
+uint64_t check_boot_ns(const struct check *check);
 // Between two blocks of long work: beats the claim, draws the progress bar.
 void check_breathe(struct check *check);
 // Prints "fsck.lunfs: PATH: ..." to standard error and returns `error`.
@@ -102,3 +145,5 @@ int check_fail(struct check *check, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 // A line of information, only with -v.
 void check_note(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// A line that says what the repair does.
+void check_tell(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -61,14 +61,18 @@ static bool is_new(const struct inode_record *record)
     return record->links_found == 0 && !(record->seen & (INODE_SEEN_VALID | INODE_SEEN_LISTED));
 }
 
-// Against what the inode's own block said, or the first entry that pointed to it.
-static void compare_with_known(const struct inode_items *items, uint64_t block,
-                               const struct inode_record *record, const struct format_dirent *entry)
+void directory_promise_compare(struct check *check, const struct directory_promise *promise,
+                               uint64_t inode, uint8_t type, uint64_t generation)
 {
-    if (record->type != entry->type)
-        report(items, PROBLEM_DIRENT_TYPE, block, entry, "the inode is known as another type");
-    if (record->generation != entry->generation)
-        report(items, PROBLEM_DIRENT_GENERATION, block, entry, "the inode has another one");
+    if (promise->type != type)
+        problem_report(&check->problems, PROBLEM_DIRENT_TYPE, promise->block,
+                       "inode %llu is of another type than its entry in directory %llu says",
+                       (ull)inode, (ull)promise->directory);
+    if (promise->generation != generation)
+        problem_report(&check->problems, PROBLEM_DIRENT_GENERATION, promise->block,
+                       "inode %llu has generation %llu, its entry in directory %llu says %llu",
+                       (ull)inode, (ull)generation, (ull)promise->directory,
+                       (ull)promise->generation);
 }
 
 static void take_target(struct inode_items *items, uint64_t block,
@@ -84,7 +88,13 @@ static void take_target(struct inode_items *items, uint64_t block,
         record->generation = entry->generation;
         record->type = entry->type;
     } else {
-        compare_with_known(items, block, record, entry);
+        struct directory_promise promise = {
+            .type = entry->type,
+            .generation = entry->generation,
+            .block = block,
+            .directory = items->number,
+        };
+        directory_promise_compare(check, &promise, entry->inode, record->type, record->generation);
     }
     if (entry->type == DT_DIR && (record->links_found > 0 || record->seen & INODE_SEEN_ROOT))
         report(items, PROBLEM_DIRECTORY_DOUBLE, block, entry, "it is linked elsewhere already");

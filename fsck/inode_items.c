@@ -13,13 +13,6 @@ typedef unsigned long long ull;
 
 enum { INLINE_BYTES_MAX = FORMAT_SYMLINK_BYTES_MAX, HASH_SHIFT = 9 };
 
-static void report(const struct inode_items *items, enum problem problem, uint64_t block,
-                   const char *reason)
-{
-    problem_report(&items->check->problems, problem, block, "inode %llu: %s", (ull)items->number,
-                   reason);
-}
-
 bool inode_items_node(struct tree_walk *walk, uint64_t block)
 {
     struct inode_items *items = walk->context;
@@ -35,7 +28,8 @@ static void take_extent(struct inode_items *items, uint64_t block, const struct 
     struct format_extent extent;
     const char *reason = NULL;
     if (format_extent_decode(item, &items->check->geometry, &extent, &reason) < 0) {
-        report(items, PROBLEM_EXTENT, block, reason);
+        problem_report(&items->check->problems, PROBLEM_EXTENT, block, "inode %llu: %s",
+                       (ull)items->number, reason);
         return;
     }
     if (extent.file_block < items->extents_end)
@@ -49,27 +43,40 @@ static void take_extent(struct inode_items *items, uint64_t block, const struct 
 
 // --- inline content --------------------------------------------------------------------------
 
-// Chunks are numbered from 0, full but for the last one.
-static void take_inline(struct inode_items *items, uint64_t block, const struct format_item *item)
+static void report_inline(struct inode_items *items, uint64_t block, const char *reason)
 {
-    const char *reason = NULL;
-    if (item->key.major != 0 || item->key.minor != items->inline_chunks)
-        reason = "a chunk of the inline content is missing";
-    else if (items->inline_bytes != (uint64_t)items->inline_chunks * TREE_VALUE_BYTES_MAX)
-        reason = "a chunk of the inline content is too short";
-    else if (item->length == 0 || items->inline_bytes + item->length > INLINE_BYTES_MAX)
-        reason = "the inline content has the wrong length";
-    else if (S_ISLNK(items->inode.mode) && memchr(item->value, 0, item->length) != NULL)
-        reason = "the symbolic link's target holds a zero byte";
-    items->inline_chunks = item->key.minor + 1;
-    items->inline_bytes += item->length;
-    if (reason != NULL && !items->inline_is_broken) {
-        items->inline_is_broken = true;
-        report(items, PROBLEM_INLINE_CONTENT, block, reason);
-    }
+    items->inline_is_broken = true;
+    problem_report(&items->check->problems, PROBLEM_INLINE_CONTENT, block, "inode %llu: %s",
+                   (ull)items->number, reason);
 }
 
-static void compare_inline(const struct inode_items *items)
+// Chunks are numbered from 0, full but for the last one.
+static const char *inline_broken(const struct inode_items *items, const struct format_item *item)
+{
+    if (item->key.major != 0 || item->key.minor != items->inline_chunks)
+        return "a chunk of the inline content is missing";
+    if (items->inline_bytes != (uint64_t)items->inline_chunks * TREE_VALUE_BYTES_MAX)
+        return "a chunk of the inline content is too short";
+    if (item->length == 0 || items->inline_bytes + item->length > INLINE_BYTES_MAX)
+        return "the inline content has the wrong length";
+    if (S_ISLNK(items->inode.mode) && memchr(item->value, 0, item->length) != NULL)
+        return "the symbolic link's target holds a zero byte";
+    return NULL;
+}
+
+static bool take_inline(struct inode_items *items, uint64_t block, const struct format_item *item)
+{
+    const char *reason = items->inline_is_broken ? NULL : inline_broken(items, item);
+    if (reason != NULL)
+        report_inline(items, block, reason);
+    if (items->inline_is_broken)
+        return false;
+    items->inline_chunks++;
+    items->inline_bytes += item->length;
+    return true;
+}
+
+static void compare_inline(struct inode_items *items)
 {
     const struct format_inode *inode = &items->inode;
     const char *reason = NULL;
@@ -82,10 +89,16 @@ static void compare_inline(const struct inode_items *items)
     else if (items->inline_bytes > 0 && items->extent_blocks > 0)
         reason = "the file has both inline content and extents";
     if (reason != NULL)
-        report(items, PROBLEM_INLINE_CONTENT, items->number, reason);
+        report_inline(items, items->number, reason);
 }
 
 // --- extended attributes -----------------------------------------------------------------------
+
+static void report_xattr(const struct inode_items *items, uint64_t block, const char *reason)
+{
+    problem_report(&items->check->problems, PROBLEM_XATTR, block, "inode %llu: %s",
+                   (ull)items->number, reason);
+}
 
 static const char *take_first_chunk(struct inode_items *items, const struct format_item *item)
 {
@@ -113,23 +126,24 @@ static const char *take_further_chunk(struct inode_items *items, const struct fo
     return NULL;
 }
 
-static void take_xattr(struct inode_items *items, uint64_t block, const struct format_item *item)
+static bool take_xattr(struct inode_items *items, uint64_t block, const struct format_item *item)
 {
     bool is_first = (item->key.minor & 0xffff) == 0;
     const char *reason = NULL;
     if (is_first && items->xattr_left > 0)
-        report(items, PROBLEM_XATTR, block, "the end of the one before is missing");
+        report_xattr(items, block, "the end of the one before is missing");
     if (is_first)
         items->xattr_left = 0;
     reason = is_first ? take_first_chunk(items, item) : take_further_chunk(items, item);
     if (reason != NULL)
-        report(items, PROBLEM_XATTR, block, reason);
+        report_xattr(items, block, reason);
+    return reason == NULL;
 }
 
 static void compare_xattrs(const struct inode_items *items)
 {
     if (items->xattr_left > 0)
-        report(items, PROBLEM_XATTR, items->number, "the end of the last one is missing");
+        report_xattr(items, items->number, "the end of the last one is missing");
     if (items->xattr_count != items->inode.xattr_count)
         problem_report(&items->check->problems, PROBLEM_XATTR_COUNT, items->number,
                        "inode %llu says %u, has %u", (ull)items->number, items->inode.xattr_count,
@@ -154,19 +168,27 @@ static bool kind_fits(uint8_t kind, uint32_t mode)
     }
 }
 
+bool inode_items_judge(struct inode_items *items, uint64_t block, const struct format_item *item)
+{
+    bool fits = kind_fits(item->key.kind, items->inode.mode);
+    if (!fits)
+        problem_report(&items->check->problems, PROBLEM_ITEM_KIND, block, "inode %llu, kind %u",
+                       (ull)items->number, item->key.kind);
+    if (fits && item->key.kind == ITEM_INLINE)
+        return take_inline(items, block, item);
+    if (fits && item->key.kind == ITEM_XATTR)
+        return take_xattr(items, block, item);
+    return fits;
+}
+
 bool inode_items_item(struct tree_walk *walk, uint64_t block, const struct format_item *item)
 {
     struct inode_items *items = walk->context;
-    if (!kind_fits(item->key.kind, items->inode.mode))
-        problem_report(&items->check->problems, PROBLEM_ITEM_KIND, block, "inode %llu, kind %u",
-                       (ull)items->number, item->key.kind);
-    else if (item->key.kind == ITEM_EXTENT)
+    if (!inode_items_judge(items, block, item))
+        return true;
+    if (item->key.kind == ITEM_EXTENT)
         take_extent(items, block, item);
-    else if (item->key.kind == ITEM_INLINE)
-        take_inline(items, block, item);
-    else if (item->key.kind == ITEM_XATTR)
-        take_xattr(items, block, item);
-    else
+    else if (item->key.kind == ITEM_DIRENT)
         directory_entries_take(items, block, item);
     return true;
 }

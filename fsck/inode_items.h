@@ -43,5 +43,8 @@ struct inode_items {
 // Callbacks of a tree_walk whose context is a struct inode_items.
 bool inode_items_node(struct tree_walk *walk, uint64_t block);
 bool inode_items_item(struct tree_walk *walk, uint64_t block, const struct format_item *item);
+// Whether the item can stay: its kind, and what inline content and attributes say. Extents and
+// entries are the caller's.
+bool inode_items_judge(struct inode_items *items, uint64_t block, const struct format_item *item);
 // After the walk: compares the sums. Not called if the tree is damaged.
 void inode_items_end(struct inode_items *items);

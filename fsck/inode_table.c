@@ -72,3 +72,21 @@ struct inode_record *inode_table_add(struct inode_table *table, uint64_t number)
     table->buckets[bucket_of(table, number)] = (uint32_t)table->count;
     return record;
 }
+
+// A directory has one name, "." and the ".." of each of its own; the root has its own "..".
+uint32_t inode_record_links_wanted(const struct inode_record *record)
+{
+    if (!(record->seen & INODE_SEEN_DIRECTORY))
+        return record->links_found;
+    bool is_linked = record->seen & INODE_SEEN_ROOT || record->links_found > 0;
+    return is_linked ? 2 + record->subdirectories_found : 0;
+}
+
+uint64_t inode_record_parent_wanted(const struct inode_record *record)
+{
+    if (!(record->seen & INODE_SEEN_DIRECTORY))
+        return 0;
+    if (record->seen & INODE_SEEN_ROOT)
+        return record->number;
+    return record->links_found > 0 ? record->linked_from : record->parent;
+}

@@ -15,6 +15,13 @@ enum {
     INODE_SEEN_DIRECTORY = 1u << 4,
     INODE_SEEN_ORPHAN = 1u << 5, // its own flag says orphan
     INODE_SEEN_ROOT = 1u << 6,
+    INODE_SEEN_BAD_FIELDS = 1u << 7,
+    INODE_SEEN_BAD_TREE = 1u << 8, // something of its items, or of what they add up to
+    INODE_SEEN_FOUND = 1u << 9,    // in space that belongs to nobody
+    INODE_SEEN_LOST = 1u << 10,    // it has no way from the root, and no directory that has none
+    INODE_SEEN_ON_WAY = 1u << 11,  // while the way to the root is looked for
+    INODE_SEEN_HAS_WAY = 1u << 12, // ... and was found, or will be once lost ones are named
+    INODE_SEEN_KEPT = 1u << 13,    // a directory that has its one entry (repair)
 };
 
 struct inode_record {
@@ -27,8 +34,8 @@ struct inode_record {
     uint32_t link_count;
     uint16_t slot;      // whose orphan list it names
     uint16_t listed_by; // whose orphan list it stands on
+    uint16_t seen;      // INODE_SEEN_*
     uint8_t type;       // DT_*, first as the entry says
-    uint8_t seen;       // INODE_SEEN_*
 };
 
 struct inode_table {
@@ -45,3 +52,6 @@ void inode_table_deinit(struct inode_table *table);
 struct inode_record *inode_table_find(const struct inode_table *table, uint64_t number);
 // The record of `number`, new and zeroed if it was unknown.
 struct inode_record *inode_table_add(struct inode_table *table, uint64_t number);
+// What the number of links and the parent should be, after what was found to point to it.
+uint32_t inode_record_links_wanted(const struct inode_record *record);
+uint64_t inode_record_parent_wanted(const struct inode_record *record);

@@ -6,23 +6,30 @@
 
 #include "fs/format.h"
 
+enum { OPTION_UNDO = 256, OPTION_RESTORE };
+
 static const char usage_text[] =
-    "usage: fsck.lunfs [-n|-p|-y] [-f] [-v] DEVICE|FILE\n"
-    "Checks a lunfs volume that no node has mounted: replays the journals of nodes that died, "
-    "checks\n"
-    "everything, and puts right what crashes can leave. Other damage is named, not touched.\n"
+    "usage: fsck.lunfs [-n|-p|-y] [-f] [-v] [--undo FILE] DEVICE|FILE\n"
+    "       fsck.lunfs --restore FILE DEVICE|FILE\n"
+    "Checks a lunfs volume that no node has mounted. Puts right by itself what loses nothing: "
+    "what\n"
+    "crashes leave, counts, free space. All else is named, and put right with -y only.\n"
     "\n"
-    "  -n, --no-changes   write nothing: journals are replayed in memory only\n"
+    "  -n, --no-changes   write nothing\n"
     "  -p, -a, --preen    a volume that was left cleanly is not looked at (for boot scripts)\n"
-    "  -y, --yes          put right what can be, ask nothing (as without any option)\n"
+    "  -y, --yes          put everything right, also what may lose something; ask nothing\n"
     "  -f, --force        with -p: look even if the volume was left cleanly\n"
     "  -v, --verbose      show every problem and what was counted\n"
+    "      --undo FILE    before the first change, save in FILE (new, not on the volume) what\n"
+    "                     stands in all blocks that will be written to\n"
+    "      --restore FILE write that back, if nobody has mounted the volume since\n"
     "  -h, --help         this text\n"
     "  -V, --version      the format's version\n"
     "\n"
     "Examples:\n"
-    "  fsck.lunfs /dev/mapper/san1        check, replay, repair\n"
-    "  fsck.lunfs -n -v lun               only look, say all\n"
+    "  fsck.lunfs /dev/mapper/san1                       check, replay, put right what is safe\n"
+    "  fsck.lunfs -n -v lun                              only look, say all\n"
+    "  fsck.lunfs -y --undo /root/undo /dev/mapper/san1  put all right, with a way back\n"
     "\n"
     "Exit status: 0 nothing wrong and nothing changed, 1 put right, 4 something is left that is\n"
     "wrong, 8 could not be checked (in use, unreadable, no lunfs volume), 16 wrong usage,\n"
@@ -47,6 +54,7 @@ static int take_option(int option, struct fsck_options *options, unsigned *answe
         *answers |= 2;
         return -1;
     case 'y':
+        options->is_yes = true;
         *answers |= 4;
         return -1;
     case 'f':
@@ -54,6 +62,14 @@ static int take_option(int option, struct fsck_options *options, unsigned *answe
         return -1;
     case 'v':
         options->is_verbose = true;
+        return -1;
+    case OPTION_UNDO:
+        options->undo_path = optarg;
+        return -1;
+    case OPTION_RESTORE:
+        options->restore_path = optarg;
+        options->is_yes = true;
+        *answers |= 8;
         return -1;
     case 'h':
         fputs(usage_text, stdout);
@@ -69,10 +85,16 @@ static int take_option(int option, struct fsck_options *options, unsigned *answe
 int fsck_options_parse(int argc, char **argv, struct fsck_options *options)
 {
     static const struct option long_options[] = {
-        {"no-changes", no_argument, NULL, 'n'}, {"preen", no_argument, NULL, 'p'},
-        {"yes", no_argument, NULL, 'y'},        {"force", no_argument, NULL, 'f'},
-        {"verbose", no_argument, NULL, 'v'},    {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},    {NULL, 0, NULL, 0},
+        {"no-changes", no_argument, NULL, 'n'},
+        {"preen", no_argument, NULL, 'p'},
+        {"yes", no_argument, NULL, 'y'},
+        {"force", no_argument, NULL, 'f'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {"undo", required_argument, NULL, OPTION_UNDO},
+        {"restore", required_argument, NULL, OPTION_RESTORE},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
     };
     unsigned answers = 0;
     int option;
@@ -83,7 +105,7 @@ int fsck_options_parse(int argc, char **argv, struct fsck_options *options)
             return status;
     }
     if ((answers & (answers - 1)) != 0)
-        return complain("only one of -n, -p and -y can be given");
+        return complain("only one of -n, -p, -y and --restore can be given");
     if (optind + 1 != argc)
         return complain(optind == argc ? "no device or file was named"
                                        : "one device or file at a time, please");

@@ -8,8 +8,11 @@ struct fsck_options {
     const char *path;
     bool no_changes; // -n
     bool is_preen;   // -p, -a: a volume that was left cleanly needs no look
+    bool is_yes;     // -y: put right also what may lose something
     bool is_forced;  // -f: look anyway
     bool is_verbose;
+    const char *undo_path;    // --undo; NULL: none
+    const char *restore_path; // --restore: nothing else is done; or NULL
 };
 
 enum fsck_exit { // fsck(8)

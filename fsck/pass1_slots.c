@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Assumes the geometry. Looks at the claim and at every slot's blocks, makes sure that nobody uses
-// the volume (takes the claim unless nothing is to be written), replays what dead nodes left in
-// their journals, or with -n lays it over the disk. Leaves a volume as the next mount would see it.
+// the volume (takes the claim unless nothing is to be written), and lays over the disk what replay
+// of the dead nodes' journals would write. Leaves a volume as the next mount would see it.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,80 +13,90 @@
 
 // --- the blocks of slots ---------------------------------------------------------------------
 
-// Reads, verifies and decodes nothing but the header; reports.
-static bool read_block(struct check *check, enum block_type type, uint64_t block, uint64_t owner,
-                       enum problem problem, void *buffer)
+typedef int (*slot_block_decode)(struct check *check, uint32_t slot, const void *disk,
+                                 const char **reason);
+
+// What is wrong with a block of a slot; NULL: nothing.
+static const char *block_broken(struct check *check, enum block_type type, uint64_t block,
+                                uint32_t slot, slot_block_decode decode)
 {
-    int result = block_reader_read_verified(check->reader, type, block, owner, buffer);
+    uint8_t disk[BLOCK_BYTES] __attribute__((aligned(8)));
+    const char *reason = NULL;
+    int result = block_reader_read_verified(check->reader, type, block, slot, disk);
     if (result < 0)
-        problem_report(&check->problems, problem, block, "%s (slot %llu)", error_text(result),
-                       (unsigned long long)owner);
-    return result == 0;
+        return error_text(result);
+    return decode(check, slot, disk, &reason) < 0 ? reason : NULL;
 }
 
-static void report_reason(struct check *check, enum problem problem, uint64_t block, uint32_t slot,
-                          const char *reason)
+static int decode_claim(struct check *check, uint32_t slot, const void *disk, const char **reason)
 {
-    problem_report(&check->problems, problem, block, "%s (slot %u)", reason, slot);
+    struct format_claim claim;
+    (void)check, (void)slot;
+    return format_claim_decode(disk, &claim, reason);
 }
 
 static void check_claim_block(struct check *check)
 {
-    struct claim_disk disk;
-    struct format_claim claim;
-    const char *reason = NULL;
-    int result =
-        block_reader_read_verified(check->reader, BLOCK_TYPE_CLAIM, FORMAT_CLAIM_BLOCK, 0, &disk);
-    if (result < 0)
-        reason = error_text(result);
-    else
-        format_claim_decode(&disk, &claim, &reason);
+    const char *reason = block_broken(check, BLOCK_TYPE_CLAIM, FORMAT_CLAIM_BLOCK, 0, decode_claim);
     if (reason != NULL)
         problem_report(&check->problems, PROBLEM_CLAIM, FORMAT_CLAIM_BLOCK, "%s", reason);
 }
 
+static int decode_heartbeat(struct check *check, uint32_t slot, const void *disk,
+                            const char **reason)
+{
+    int result = format_heartbeat_decode(disk, &check->heartbeats[slot], reason);
+    if (result < 0)
+        return result;
+    lamport_observe(&check->clock, check->heartbeats[slot].lamport);
+    lamport_observe(&check->clock, format_block_version(disk));
+    return 0;
+}
+
 static void check_heartbeat(struct check *check, uint32_t slot)
 {
-    struct heartbeat_disk disk;
-    const char *reason = NULL;
     uint64_t block = geometry_heartbeat_block(&check->geometry, slot);
-    if (!read_block(check, BLOCK_TYPE_HEARTBEAT, block, slot, PROBLEM_HEARTBEAT, &disk))
-        return;
-    if (format_heartbeat_decode(&disk, &check->heartbeats[slot], &reason) < 0) {
-        report_reason(check, PROBLEM_HEARTBEAT, block, slot, reason);
-        return;
-    }
-    lamport_observe(&check->clock, check->heartbeats[slot].lamport);
-    lamport_observe(&check->clock, format_block_version(&disk));
+    check->heartbeats[slot] = (struct format_heartbeat){.state = HEARTBEAT_FREE};
+    const char *reason = block_broken(check, BLOCK_TYPE_HEARTBEAT, block, slot, decode_heartbeat);
+    if (reason != NULL)
+        problem_report(&check->problems, PROBLEM_HEARTBEAT, block, "%s (slot %u)", reason, slot);
+}
+
+static int decode_mailbox(struct check *check, uint32_t slot, const void *disk, const char **reason)
+{
+    struct format_mailbox mailbox;
+    (void)check, (void)slot;
+    return format_mailbox_decode(disk, &mailbox, reason);
 }
 
 static void check_mailbox(struct check *check, uint32_t slot)
 {
-    struct mailbox_disk disk;
-    struct format_mailbox mailbox;
-    const char *reason = NULL;
     uint64_t block = geometry_mailbox_block(&check->geometry, slot);
-    if (read_block(check, BLOCK_TYPE_MAILBOX, block, slot, PROBLEM_MAILBOX, &disk) &&
-        format_mailbox_decode(&disk, &mailbox, &reason) < 0)
-        report_reason(check, PROBLEM_MAILBOX, block, slot, reason);
+    const char *reason = block_broken(check, BLOCK_TYPE_MAILBOX, block, slot, decode_mailbox);
+    if (reason != NULL)
+        problem_report(&check->problems, PROBLEM_MAILBOX, block, "%s (slot %u)", reason, slot);
+}
+
+static int decode_slot_state(struct check *check, uint32_t slot, const void *disk,
+                             const char **reason)
+{
+    (void)check, (void)slot;
+    return format_slot_state_check(disk, reason);
 }
 
 static void check_slot_state(struct check *check, uint32_t slot)
 {
-    struct slot_state_disk disk;
-    const char *reason = NULL;
     uint64_t block = geometry_slot_state_block(&check->geometry, slot);
-    if (read_block(check, BLOCK_TYPE_SLOT_STATE, block, slot, PROBLEM_SLOT_STATE, &disk) &&
-        format_slot_state_check(&disk, &reason) < 0)
-        report_reason(check, PROBLEM_SLOT_STATE, block, slot, reason);
+    const char *reason = block_broken(check, BLOCK_TYPE_SLOT_STATE, block, slot, decode_slot_state);
+    if (reason != NULL)
+        problem_report(&check->problems, PROBLEM_SLOT_STATE, block, "%s (slot %u)", reason, slot);
 }
 
 // --- who uses it -----------------------------------------------------------------------------
 
 static uint64_t clock_boot_ns(void *context)
 {
-    struct check *check = context;
-    return environment_boot_ns(check->environment);
+    return check_boot_ns(context);
 }
 
 static int64_t clock_wall_ns(void *context)
@@ -99,11 +109,12 @@ static int64_t clock_wall_ns(void *context)
 static void clock_wait_ns(void *context, uint64_t ns)
 {
     struct check *check = context;
-    struct claim_clock system = claim_clock_system();
+    const struct claim_clock system = claim_clock_system();
+    const struct claim_clock *clock = check->watch_clock != NULL ? check->watch_clock : &system;
     if (coroutine_current(check->environment->scheduler) != NULL)
         environment_sleep(check->environment, ns);
     else
-        system.wait_ns(system.context, ns);
+        clock->wait_ns(clock->context, ns);
 }
 
 static bool clock_is_cancelled(void *context)
@@ -115,7 +126,7 @@ static void clock_progress(void *context, const char *what)
 {
     struct check *check = context;
     (void)what;
-    uint64_t now = environment_boot_ns(check->environment);
+    uint64_t now = check_boot_ns(check);
     progress_update(&check->progress, now, (now - check->watch_begin_ns) / 1000000000, 0);
 }
 
@@ -159,8 +170,10 @@ static void forget_blocks(struct check *check)
 static void read_heartbeats_again(struct check *check)
 {
     forget_blocks(check);
+    check->problems.is_off = true; // named already
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         check_heartbeat(check, slot);
+    check->problems.is_off = false;
 }
 
 static bool blocks_are_readable(const struct check *check)
@@ -169,17 +182,17 @@ static bool blocks_are_readable(const struct check *check)
            check->problems.counts[PROBLEM_HEARTBEAT] == 0;
 }
 
-// Without a readable claim and heartbeats nobody can tell who uses the volume: it is then only
-// looked at.
+// Without a readable claim and heartbeats nobody can tell who uses the volume but by watching them
+// as bytes, which a user would write again: that is done with -y only, else it is only looked at.
 static int make_sure_nobody_uses_it(struct check *check)
 {
     struct claim_config config;
     struct claim_users users = {0};
-    if (!blocks_are_readable(check))
+    if (!blocks_are_readable(check) && !check->options->is_yes)
         return 0;
     make_claim_config(check, &config);
-    progress_begin(&check->progress, "watched, seconds");
-    check->watch_begin_ns = environment_boot_ns(check->environment);
+    progress_begin(&check->progress, "watched, seconds", NULL);
+    check->watch_begin_ns = check_boot_ns(check);
     int result = check->options->no_changes ? claim_watch_live(&config, &users)
                                             : claim_acquire(&check->claim, &config, &users);
     if (result == 0)
@@ -201,6 +214,24 @@ static void replay_progress(void *user, uint64_t done, uint64_t total)
     check_breathe(check);
 }
 
+void check_configure_journal(struct check *check, uint32_t slot, struct journal_config *config)
+{
+    const struct geometry *g = &check->geometry;
+    *config = (struct journal_config){
+        .device = check->device,
+        .environment = check->environment,
+        .log = check->log,
+        .clock = &check->clock,
+        .callbacks = &journal_format_callbacks,
+        .context = &check->journal_context,
+        .start_block = geometry_journal_block(g, slot),
+        .block_count = g->journal_block_count,
+        .slot = slot,
+    };
+    memcpy(config->format_id, g->format_id, sizeof(g->format_id));
+}
+
+// All but those that will be emptied.
 static void configure_journals(struct check *check)
 {
     const struct geometry *g = &check->geometry;
@@ -209,96 +240,54 @@ static void configure_journals(struct check *check)
         .progress = replay_progress,
     };
     memcpy(check->journal_context.format_id, g->format_id, sizeof(g->format_id));
+    check->journal_count = 0;
     for (uint32_t slot = 0; slot < g->slot_count; slot++) {
-        check->journals[slot] = (struct journal_config){
-            .device = check->device,
-            .environment = check->environment,
-            .log = check->log,
-            .clock = &check->clock,
-            .callbacks = &journal_format_callbacks,
-            .context = &check->journal_context,
-            .start_block = geometry_journal_block(g, slot),
-            .block_count = g->journal_block_count,
-            .slot = slot,
-        };
-        memcpy(check->journals[slot].format_id, g->format_id, sizeof(g->format_id));
+        if (!(check->bad_journals >> slot & 1))
+            check_configure_journal(check, slot, &check->journals[check->journal_count++]);
     }
 }
 
-// Which journal is to blame, so that the report can name its block: each one scanned alone.
-static void report_journal_failure(struct check *check, int error)
+static void report_journal(struct check *check, uint32_t slot, int error)
 {
-    bool is_named = false;
-    for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++) {
+    check->bad_journals |= (uint64_t)1 << slot;
+    problem_report(&check->problems, PROBLEM_JOURNAL,
+                   geometry_journal_block(&check->geometry, slot), "%s (slot %u)",
+                   error_text(error), slot);
+}
+
+// Which journal is to blame: each one scanned alone. If none is, all are.
+static void find_bad_journals(struct check *check, int error)
+{
+    for (uint32_t i = 0; i < check->journal_count; i++) {
         struct journal_scan scan;
-        int result = journal_scan(&check->journals[slot], 1, &scan);
-        if (result == 0) {
+        int result = journal_scan(&check->journals[i], 1, &scan);
+        if (result == 0)
             journal_scan_deinit(&scan);
-            continue;
-        }
-        is_named = true;
-        problem_report(&check->problems, PROBLEM_JOURNAL,
-                       geometry_journal_block(&check->geometry, slot), "%s (slot %u)",
-                       error_text(result), slot);
+        else
+            report_journal(check, check->journals[i].slot, result);
     }
-    if (!is_named)
-        problem_report(&check->problems, PROBLEM_JOURNAL, check->geometry.journal_block, "%s",
-                       error_text(error));
-}
-
-static bool may_write(const struct check *check)
-{
-    return !check->options->no_changes && check->claim.is_held &&
-           problem_unrepairable_count(&check->problems) == 0;
-}
-
-static int replay(struct check *check)
-{
-    struct journal_replay_report report = {0};
-    int result = journal_replay(check->journals, check->geometry.slot_count, &report);
-    if (result == 0) {
-        check->was_changed = true;
-        check_note(check, "replayed %u journals: %llu records, %llu blocks written",
-                   report.dirty_count, (unsigned long long)report.record_count,
-                   (unsigned long long)report.written_count);
-        return 0;
-    }
-    if (!error_is_check(result))
-        return check_fail(check, result, "the journals cannot be replayed: %s", error_text(result));
-    problem_report(&check->problems, PROBLEM_JOURNAL, report.error_address, "%s",
-                   error_text(result));
-    return 0;
+    for (uint32_t i = 0; check->bad_journals == 0 && i < check->journal_count; i++)
+        report_journal(check, check->journals[i].slot, error);
 }
 
 static int serve_journals(struct check *check)
 {
     configure_journals(check);
-    progress_begin(&check->progress, "journals");
-    int result = journal_scan(check->journals, check->geometry.slot_count, &check->overlay);
+    progress_begin(&check->progress, "journals", "blocks");
+    int result = journal_scan(check->journals, check->journal_count, &check->overlay);
     if (result < 0 && !error_is_check(result))
         return check_fail(check, result, "the journals cannot be read: %s", error_text(result));
     if (result < 0) {
-        report_journal_failure(check, result);
+        find_bad_journals(check, result);
         return 0;
     }
     check->has_overlay = true;
     lamport_observe(&check->clock, check->overlay.version_max);
-    if (check->overlay.dirty_count == 0)
-        return 0;
-    problem_report(&check->problems, PROBLEM_JOURNAL_DIRTY, check->geometry.journal_block,
-                   "%u of them, %llu blocks", check->overlay.dirty_count,
-                   (unsigned long long)check->overlay.image_count);
-    return may_write(check) ? replay(check) : 0;
-}
-
-// After replay the disk is what it says; an overlay over it would hide later repairs.
-static void drop_overlay_if_replayed(struct check *check)
-{
-    if (!check->has_overlay || !check->was_changed)
-        return;
-    journal_scan_deinit(&check->overlay);
-    check->has_overlay = false;
-    forget_blocks(check);
+    if (check->overlay.dirty_count > 0)
+        problem_report(&check->problems, PROBLEM_JOURNAL_DIRTY, check->geometry.journal_block,
+                       "%u of them, %llu blocks", check->overlay.dirty_count,
+                       (unsigned long long)check->overlay.image_count);
+    return 0;
 }
 
 // --- the pass --------------------------------------------------------------------------------
@@ -316,20 +305,24 @@ static void report_slot_not_left(struct check *check, uint32_t slot)
 
 int pass1_slots(struct check *check)
 {
-    uint32_t slot_count = check->geometry.slot_count;
-    progress_begin(&check->progress, "slots");
+    progress_begin(&check->progress, "slots", NULL);
     check_claim_block(check);
-    for (uint32_t slot = 0; slot < slot_count; slot++)
+    for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         check_heartbeat(check, slot);
-    for (uint32_t slot = 0; slot < slot_count; slot++)
+    return make_sure_nobody_uses_it(check);
+}
+
+int pass1_slots_again(struct check *check)
+{
+    uint32_t slot_count = check->geometry.slot_count;
+    if (check->round > 0)
+        for (uint32_t slot = 0; slot < slot_count; slot++)
+            check_heartbeat(check, slot);
+    for (uint32_t slot = 0; slot < slot_count; slot++) {
         check_mailbox(check, slot);
-    int result = make_sure_nobody_uses_it(check);
-    if (result < 0)
-        return result;
-    for (uint32_t slot = 0; slot < slot_count; slot++)
         report_slot_not_left(check, slot);
-    result = serve_journals(check);
-    drop_overlay_if_replayed(check);
+    }
+    int result = check->has_overlay ? 0 : serve_journals(check);
     for (uint32_t slot = 0; slot < slot_count && result == 0; slot++)
         check_slot_state(check, slot);
     return result;

@@ -111,12 +111,13 @@ static bool take_free_item(struct tree_walk *walk, uint64_t block, const struct 
 
 static bool refuse_reference(struct tree_walk *walk, uint64_t block, const struct format_item *item)
 {
+    walk->is_damaged = true;
     problem_report(&walk->check->problems, PROBLEM_REFERENCE, block, "at %llu",
                    (ull)item->key.major);
     return true;
 }
 
-static bool walk_trees(struct check *check, const struct ag_header_disk *disk, uint32_t ag,
+static void walk_trees(struct check *check, const struct ag_header_disk *disk, uint32_t ag,
                        struct free_walk *context)
 {
     uint64_t header = geometry_ag_first_block(&check->geometry, ag);
@@ -138,7 +139,8 @@ static bool walk_trees(struct check *check, const struct ag_header_disk *disk, u
     references.item = refuse_reference;
     tree_walk_run(&free_tree);
     tree_walk_run(&references);
-    return !free_tree.is_damaged;
+    check->space.groups[ag].is_unreadable = free_tree.is_damaged;
+    check->space.groups[ag].needs_rebuild = free_tree.is_damaged || references.is_damaged;
 }
 
 // --- a group ---------------------------------------------------------------------------------
@@ -183,8 +185,7 @@ static void check_group(struct check *check, uint32_t ag)
     }
     struct free_walk context = {.ag = ag};
     take_header(check, ag, &header);
-    check->space.groups[ag].is_unreadable = !walk_trees(check, disk, ag, &context);
-    check->space.groups[ag].needs_rebuild = check->space.groups[ag].is_unreadable;
+    walk_trees(check, disk, ag, &context);
     check->groups[ag] = (struct check_group){
         .free_block_count = header.free_block_count,
         .free_found = context.found,
@@ -199,7 +200,7 @@ int pass2_groups(struct check *check)
     space_init(&check->space, &check->geometry);
     check->groups = calloc(ag_count, sizeof(*check->groups));
     CHECK(check->groups != NULL);
-    progress_begin(&check->progress, "allocation groups");
+    progress_begin(&check->progress, "allocation groups", "groups");
     for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
         read_map_block(check, i);
     for (uint32_t ag = 0; ag < ag_count; ag++) {

@@ -2,7 +2,7 @@
 // Assumes that groups were read. Starts at the root directory and at the orphan lists, reads every
 // inode that is found, walks its tree, and so finds more. Leaves the inode table, with what each
 // inode says and what was found to point to it, and in `space` what all of them use. An inode that
-// nothing points to is found by its space, in pass 5.
+// nothing points to is found by its space: what is neither used nor free is read in search of it.
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +12,7 @@
 #include "fs/base/error.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+#include "fsck/directory_entries.h"
 #include "fsck/inode_items.h"
 #include "fsck/tree_walk.h"
 
@@ -19,8 +20,8 @@ typedef unsigned long long ull;
 
 // --- one inode -------------------------------------------------------------------------------
 
-static bool read_inode(struct check *check, const struct inode_record *record,
-                       struct inode_disk *disk, struct format_inode *inode)
+static bool read_inode(struct check *check, struct inode_record *record, struct inode_disk *disk,
+                       struct format_inode *inode)
 {
     const char *reason = NULL;
     uint64_t number = record->number;
@@ -31,6 +32,7 @@ static bool read_inode(struct check *check, const struct inode_record *record,
         return false;
     }
     if (format_inode_decode(disk, &check->geometry, inode, &reason) < 0) {
+        record->seen |= INODE_SEEN_BAD_FIELDS;
         problem_report(&check->problems, PROBLEM_INODE_FIELDS, number, "%s (directory %llu)",
                        reason, (ull)record->linked_from);
         return false;
@@ -42,16 +44,15 @@ static bool read_inode(struct check *check, const struct inode_record *record,
 static void compare_with_entry(struct check *check, const struct inode_record *record,
                                const struct format_inode *inode)
 {
-    if (!(record->seen & INODE_SEEN_LINKED))
-        return;
-    if (record->type != IFTODT(inode->mode))
-        problem_report(&check->problems, PROBLEM_DIRENT_TYPE, record->linked_from,
-                       "inode %llu is of another type", (ull)record->number);
-    if (record->generation != inode->generation)
-        problem_report(&check->problems, PROBLEM_DIRENT_GENERATION, record->linked_from,
-                       "inode %llu has generation %llu, the entry in directory %llu says %llu",
-                       (ull)record->number, (ull)inode->generation, (ull)record->linked_from,
-                       (ull)record->generation);
+    struct directory_promise promise = {
+        .type = record->type,
+        .generation = record->generation,
+        .block = record->linked_from,
+        .directory = record->linked_from,
+    };
+    if (record->seen & INODE_SEEN_LINKED)
+        directory_promise_compare(check, &promise, inode->number, IFTODT(inode->mode),
+                                  inode->generation);
 }
 
 static void take_fields(struct check *check, struct inode_record *record,
@@ -92,9 +93,12 @@ static void walk_tree(struct check *check, const struct inode_disk *disk,
         .item = inode_items_item,
         .context = items,
     };
+    uint64_t before = problem_count(&check->problems);
     tree_walk_run(&walk);
     if (!walk.is_damaged)
         inode_items_end(items);
+    if (problem_count(&check->problems) > before) // names apart, but then nothing is written anew
+        inode_table_find(&check->inodes, inode->number)->seen |= INODE_SEEN_BAD_TREE;
 }
 
 // The table grows during the walk: `record` is not valid after it.
@@ -201,12 +205,103 @@ static void check_root(struct check *check)
         problem_report(&check->problems, PROBLEM_ROOT, root->number, "it is of another type");
 }
 
+// --- what nothing points to --------------------------------------------------------------------
+
+// Blocks that are read in search of inodes if nothing is to be put right: enough for any real case,
+// and a volume that lost terabytes is not read to its end.
+enum { SEARCHED_BLOCKS_MAX = 1 << 18 };
+
+static void take_lost_inode(struct check *check, uint64_t block)
+{
+    struct inode_disk disk;
+    int result = block_reader_read_verified(check->reader, BLOCK_TYPE_INODE, block, block, &disk);
+    if (result < 0 || le32_get(disk.link_count) == 0)
+        return;
+    struct inode_record *record = inode_table_add(&check->inodes, block);
+    record->seen |= INODE_SEEN_FOUND;
+}
+
+// Of a tree that has lost its way to it: what it holds can be put back (fsck/rebuild.c).
+static void take_stray_leaf(struct check *check, uint64_t block, uint64_t owner)
+{
+    struct tree_block_disk disk;
+    struct format_node node;
+    struct stray_leaves *strays = &check->strays;
+    if (block_reader_read_verified(check->reader, BLOCK_TYPE_TREE_NODE, block, owner, &disk) < 0 ||
+        format_node_open(&node, disk.area, sizeof(disk.area), NULL) < 0 || node.level > 0)
+        return;
+    if (strays->count == strays->capacity) {
+        strays->capacity = strays->capacity == 0 ? 64 : strays->capacity * 2;
+        strays->leaves = realloc(strays->leaves, strays->capacity * sizeof(*strays->leaves));
+        CHECK(strays->leaves != NULL);
+    }
+    strays->leaves[strays->count++] = (struct stray_leaf){.owner = owner, .block = block};
+}
+
+// A leaf from a group whose free space is not known may have been freed long ago: what it maps may
+// be another file's by now.
+static void search_block(struct check *check, uint64_t block, bool leaves_count)
+{
+    struct block_header_disk *header;
+    uint8_t bytes[BLOCK_BYTES] __attribute__((aligned(8)));
+    if (block_reader_read(check->reader, block, bytes) < 0)
+        return;
+    header = (struct block_header_disk *)bytes;
+    if (le16_get(header->type) == BLOCK_TYPE_INODE)
+        take_lost_inode(check, block);
+    else if (le16_get(header->type) == BLOCK_TYPE_TREE_NODE && leaves_count)
+        take_stray_leaf(check, block, le64_get(header->owner));
+}
+
+static bool is_claimed(const struct space_run *run)
+{
+    (void)run;
+    return true;
+}
+
+// Blocks that are neither used nor free. In a group whose free space is not known these are all
+// that are not used: they are looked at if a directory has lost names, since they are many, and a
+// deleted inode may stand there.
+static int search_group(struct check *check, uint32_t ag, uint64_t *left)
+{
+    struct space_gaps gaps;
+    uint64_t first = geometry_ag_first_block(&check->geometry, ag);
+    int result = 0;
+    space_group_sort(&check->space.groups[ag]);
+    space_gaps_find(&check->space, ag, is_claimed, &gaps);
+    for (uint32_t i = 0; i < gaps.count && result == 0; i++) {
+        uint64_t block = first + gaps.gaps[i].start, end = block + gaps.gaps[i].count;
+        for (; block < end && *left != 0 && result == 0; block++, --*left) {
+            search_block(check, block, !check->space.groups[ag].is_unreadable);
+            result = check_cancelled(check);
+        }
+    }
+    space_gaps_deinit(&gaps);
+    return result;
+}
+
+static int search_lost_inodes(struct check *check)
+{
+    uint64_t left = check_may_repair(check) ? UINT64_MAX : SEARCHED_BLOCKS_MAX;
+    int result = 0;
+    if (check->problems.counts[PROBLEM_INODE_BLOCK] > 0 ||
+        check->problems.counts[PROBLEM_INODE_FIELDS] > 0 ||
+        check->problems.counts[PROBLEM_TREE_NODE] > 0 || check->problems.counts[PROBLEM_ROOT] > 0)
+        check->has_lost_names = true;
+    for (uint32_t ag = 0; ag < check->geometry.ag_count && result == 0; ag++) {
+        const struct space_group *group = &check->space.groups[ag];
+        if (group->is_initialised && (!group->is_unreadable || check->has_lost_names))
+            result = search_group(check, ag, &left);
+    }
+    return result;
+}
+
 int pass3_inodes(struct check *check)
 {
     size_t next = 0;
     uint64_t total = used_block_estimate(check);
     inode_table_init(&check->inodes);
-    progress_begin(&check->progress, "files and directories");
+    progress_begin(&check->progress, "files and directories", "blocks");
     inode_table_add(&check->inodes, check->geometry.root_inode)->seen |= INODE_SEEN_ROOT;
     int result = check_found_inodes(check, &next, total);
     if (result < 0)
@@ -214,5 +309,8 @@ int pass3_inodes(struct check *check)
     check_root(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         walk_orphan_list(check, slot);
-    return check_found_inodes(check, &next, total);
+    result = check_found_inodes(check, &next, total);
+    if (result == 0)
+        result = search_lost_inodes(check);
+    return result == 0 ? check_found_inodes(check, &next, total) : result;
 }

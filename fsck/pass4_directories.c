@@ -5,25 +5,47 @@
 
 typedef unsigned long long ull;
 
-static bool is_directory(const struct inode_record *record)
+// --- the way to the root -----------------------------------------------------------------------
+
+static struct inode_record *directory_of(struct check *check, const struct inode_record *record)
 {
-    return record->seen & INODE_SEEN_DIRECTORY;
+    bool has_none = record->seen & INODE_SEEN_ROOT || record->links_found == 0;
+    return has_none ? NULL : inode_table_find(&check->inodes, record->linked_from);
 }
 
-// A directory has one name, "." and the ".." of each of its own; the root has its own "..".
-static uint32_t links_wanted(const struct inode_record *record)
+// Follows the names up. A directory that comes upon itself stands in a circle of lost ones, and is
+// the one that gets a new name.
+static void find_way(struct check *check, struct inode_record *record)
 {
-    if (!is_directory(record))
-        return record->links_found;
-    bool is_root = record->seen & INODE_SEEN_ROOT;
-    bool is_linked = is_root || record->links_found > 0;
-    return is_linked ? 2 + record->subdirectories_found : 0;
+    struct inode_record *at = record;
+    while (at != NULL && !(at->seen & (INODE_SEEN_HAS_WAY | INODE_SEEN_ON_WAY))) {
+        at->seen |= INODE_SEEN_ON_WAY;
+        at = directory_of(check, at);
+    }
+    if (at != NULL && at->seen & INODE_SEEN_ON_WAY)
+        at->seen |= INODE_SEEN_LOST;
+    for (at = record; at != NULL && at->seen & INODE_SEEN_ON_WAY; at = directory_of(check, at))
+        at->seen = (uint16_t)((at->seen & ~INODE_SEEN_ON_WAY) | INODE_SEEN_HAS_WAY);
 }
+
+static void find_lost(struct check *check, struct inode_record *record)
+{
+    bool has_name = record->links_found > 0 || record->seen & INODE_SEEN_ROOT;
+    if (!has_name && record->link_count > 0)
+        record->seen |= INODE_SEEN_LOST;
+    if (has_name && record->seen & INODE_SEEN_FOUND && record->seen & INODE_SEEN_DIRECTORY)
+        find_way(check, record);
+    if (record->seen & INODE_SEEN_LOST)
+        problem_report(&check->problems, PROBLEM_INODE_LOST, record->number,
+                       "inode %llu, with %u links", (ull)record->number, record->link_count);
+}
+
+// --- links and parents -------------------------------------------------------------------------
 
 static void compare_links(struct check *check, const struct inode_record *record)
 {
-    uint32_t wanted = links_wanted(record);
-    if (record->link_count != wanted)
+    uint32_t wanted = inode_record_links_wanted(record);
+    if (record->link_count != wanted && !(record->seen & INODE_SEEN_LOST))
         problem_report(&check->problems, PROBLEM_LINK_COUNT, record->number,
                        "inode %llu says %u, has %u", (ull)record->number, record->link_count,
                        wanted);
@@ -31,12 +53,11 @@ static void compare_links(struct check *check, const struct inode_record *record
 
 static void compare_parent(struct check *check, const struct inode_record *record)
 {
-    uint64_t wanted = record->seen & INODE_SEEN_ROOT ? record->number : record->linked_from;
-    if (!is_directory(record) || wanted == 0 || record->parent == wanted)
-        return;
-    problem_report(&check->problems, PROBLEM_DIRECTORY_PARENT, record->number,
-                   "directory %llu says %llu, stands in %llu", (ull)record->number,
-                   (ull)record->parent, (ull)wanted);
+    uint64_t wanted = inode_record_parent_wanted(record);
+    if (record->parent != wanted && !(record->seen & INODE_SEEN_LOST))
+        problem_report(&check->problems, PROBLEM_DIRECTORY_PARENT, record->number,
+                       "directory %llu says %llu, stands in %llu", (ull)record->number,
+                       (ull)record->parent, (ull)wanted);
 }
 
 static void compare_orphan(struct check *check, const struct inode_record *record)
@@ -58,7 +79,11 @@ static void compare_orphan(struct check *check, const struct inode_record *recor
 
 void pass4_directories(struct check *check)
 {
-    progress_begin(&check->progress, "links");
+    progress_begin(&check->progress, "links", NULL);
+    for (size_t i = 0; i < check->inodes.count; i++) {
+        if (check->inodes.records[i].seen & INODE_SEEN_VALID)
+            find_lost(check, &check->inodes.records[i]);
+    }
     for (size_t i = 0; i < check->inodes.count; i++) {
         const struct inode_record *record = &check->inodes.records[i];
         if (!(record->seen & INODE_SEEN_VALID))

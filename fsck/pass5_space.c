@@ -1,65 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 // Assumes that all that uses or frees blocks was gathered. Sorts each group's runs and sweeps over
-// them: every block belongs to exactly one. What belongs to nobody may hold an inode that was lost,
-// so those blocks are looked at. Leaves the runs sorted, for the repair.
-#include <stdlib.h>
-
-#include "fs/base/check.h"
-#include "fs/base/cleanup.h"
-#include "fsck/block_reader.h"
+// them: every block belongs to exactly one. Leaves the runs sorted, for the repair.
 #include "fsck/check.h"
 
 typedef unsigned long long ull;
-
-// Blocks of lost space that are read in search of inodes: enough for any real case, and a volume
-// that lost terabytes is not read to its end.
-enum { SEARCHED_BLOCKS_MAX = 1 << 18 };
 
 struct sweep {
     struct check *check;
     uint32_t ag;
     uint64_t first_block; // of the group
-    uint64_t searched;
 };
 
-// The reserve is free space too, only that it stands in the group's header.
-static bool is_unused(const struct space_run *run)
+// What the group itself writes anew: its reserve is free space too, only that it stands in the
+// header, and its tree goes to other blocks.
+static bool is_the_groups(const struct space_run *run)
 {
-    return space_run_use(run) == SPACE_FREE || space_run_use(run) == SPACE_RESERVE;
+    enum space_use use = space_run_use(run);
+    return use == SPACE_FREE || use == SPACE_RESERVE || use == SPACE_FREE_TREE;
 }
 
 static void report_overlap(const struct sweep *sweep, const struct space_run *before,
                            const struct space_run *run, uint64_t count)
 {
-    bool is_free = is_unused(before) || is_unused(run);
-    sweep->check->space.groups[sweep->ag].needs_rebuild = true;
-    problem_report(&sweep->check->problems, is_free ? PROBLEM_USED_AND_FREE : PROBLEM_USED_TWICE,
-                   sweep->first_block + run->start, "%llu blocks: %s %llu, and %s %llu", (ull)count,
+    struct check *check = sweep->check;
+    bool is_free = is_the_groups(before) || is_the_groups(run);
+    uint64_t block = sweep->first_block + run->start;
+    check->space.groups[sweep->ag].needs_rebuild = true;
+    if (!is_free)
+        overlaps_add(&check->overlaps, block, count, before, run);
+    problem_report(&check->problems, is_free ? PROBLEM_USED_AND_FREE : PROBLEM_USED_TWICE, block,
+                   "%llu blocks: %s %llu, and %s %llu", (ull)count,
                    space_use_name(space_run_use(before)), (ull)space_run_owner(before),
                    space_use_name(space_run_use(run)), (ull)space_run_owner(run));
 }
 
-// --- what belongs to nobody ------------------------------------------------------------------
-
-static void search_inode(struct sweep *sweep, uint64_t block)
-{
-    struct inode_disk disk;
-    struct check *check = sweep->check;
-    sweep->searched++;
-    int result = block_reader_read_verified(check->reader, BLOCK_TYPE_INODE, block, block, &disk);
-    if (result == 0 && le32_get(disk.link_count) > 0)
-        problem_report(&check->problems, PROBLEM_INODE_LOST, block, "inode %llu, with %llu bytes",
-                       (ull)block, (ull)le64_get(disk.size));
-}
-
 static void report_leak(struct sweep *sweep, uint64_t start, uint64_t count)
 {
-    uint64_t block = sweep->first_block + start;
     sweep->check->space.groups[sweep->ag].needs_rebuild = true;
-    problem_report(&sweep->check->problems, PROBLEM_LEAKED, block, "%llu blocks in group %u",
-                   (ull)count, sweep->ag);
-    for (uint64_t i = 0; i < count && sweep->searched < SEARCHED_BLOCKS_MAX; i++)
-        search_inode(sweep, block + i);
+    problem_report(&sweep->check->problems, PROBLEM_LEAKED, sweep->first_block + start,
+                   "%llu blocks in group %u", (ull)count, sweep->ag);
 }
 
 // --- a group ---------------------------------------------------------------------------------
@@ -96,7 +75,7 @@ static void report_uninitialised(const struct sweep *sweep, const struct space_g
 void pass5_space(struct check *check)
 {
     struct sweep sweep = {.check = check};
-    progress_begin(&check->progress, "space");
+    progress_begin(&check->progress, "space", "groups");
     for (uint32_t ag = 0; ag < check->geometry.ag_count; ag++) {
         struct space_group *group = &check->space.groups[ag];
         progress_update(&check->progress, environment_boot_ns(check->environment), ag,

@@ -9,12 +9,13 @@ struct problem_row {
     const char *name;
     enum problem_severity severity;
     enum problem_repair repair;
+    enum problem_stage stage;
     const char *sentence;
 };
 
 static const struct problem_row rows[PROBLEM_COUNT] = {
-#define PROBLEM(name, number, severity, repair, sentence)                                          \
-    {#name, PROBLEM_SEVERITY_##severity, PROBLEM_REPAIR_##repair, sentence},
+#define PROBLEM(name, number, severity, repair, stage, sentence, remedy)                           \
+    {#name, PROBLEM_SEVERITY_##severity, PROBLEM_REPAIR_##repair, PROBLEM_STAGE_##stage, sentence},
 #include "fsck/problems.def"
 #undef PROBLEM
 };
@@ -23,7 +24,7 @@ static const struct problem_row rows[PROBLEM_COUNT] = {
 static inline void numbers_are_unique(int number)
 {
     switch (number) {
-#define PROBLEM(name, number, severity, repair, sentence) case number:
+#define PROBLEM(name, number, severity, repair, stage, sentence, remedy) case number:
 #include "fsck/problems.def"
 #undef PROBLEM
     default:
@@ -31,32 +32,14 @@ static inline void numbers_are_unique(int number)
     }
 }
 
-const char *problem_name(enum problem problem)
-{
-    return rows[problem].name;
-}
-
-const char *problem_sentence(enum problem problem)
-{
-    return rows[problem].sentence;
-}
-
-enum problem_severity problem_severity(enum problem problem)
-{
-    return rows[problem].severity;
-}
-
-enum problem_repair problem_repair(enum problem problem)
-{
-    return rows[problem].repair;
-}
-
 void problem_report(struct problems *problems, enum problem problem, uint64_t block,
                     const char *format, ...)
 {
     numbers_are_unique(0);
+    if (problems->is_off)
+        return;
     problems->counts[problem]++;
-    if (problems->counts[problem] > SHOWN_MAX && !problems->is_verbose)
+    if (problems->is_silent || (problems->counts[problem] > SHOWN_MAX && !problems->is_verbose))
         return;
     if (problems->before_line != NULL)
         problems->before_line(problems->context);
@@ -80,6 +63,14 @@ void problem_report_end(const struct problems *problems)
     }
 }
 
+uint64_t problem_count(const struct problems *problems)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < PROBLEM_COUNT; i++)
+        count += problems->counts[i];
+    return count;
+}
+
 uint64_t problem_error_count(const struct problems *problems)
 {
     uint64_t count = 0;
@@ -90,15 +81,22 @@ uint64_t problem_error_count(const struct problems *problems)
     return count;
 }
 
-uint64_t problem_unrepairable_count(const struct problems *problems)
+uint64_t problem_unsafe_count(const struct problems *problems)
 {
-    bool was_cut_off = problems->counts[PROBLEM_NEEDS_FSCK] > 0;
     uint64_t count = 0;
     for (int i = 0; i < PROBLEM_COUNT; i++) {
-        bool is_left = rows[i].repair == PROBLEM_REPAIR_NEVER ||
-                       (rows[i].repair == PROBLEM_REPAIR_CUT_OFF && !was_cut_off);
-        if (rows[i].severity == PROBLEM_SEVERITY_ERROR && is_left)
+        if (rows[i].repair == PROBLEM_REPAIR_YES)
             count += problems->counts[i];
     }
     return count;
+}
+
+enum problem_stage problem_stage_first(const struct problems *problems)
+{
+    enum problem_stage first = PROBLEM_STAGE_COMMIT;
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        if (problems->counts[i] > 0 && rows[i].stage < first)
+            first = rows[i].stage;
+    }
+    return first;
 }

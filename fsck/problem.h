@@ -7,23 +7,34 @@
 #include <stdio.h>
 
 enum problem {
-#define PROBLEM(name, number, severity, repair, sentence) PROBLEM_##name,
+#define PROBLEM(name, number, severity, repair, stage, sentence, remedy) PROBLEM_##name,
 #include "fsck/problems.def"
 #undef PROBLEM
     PROBLEM_COUNT,
 };
 
 enum problem_severity { PROBLEM_SEVERITY_NOTE, PROBLEM_SEVERITY_ERROR };
-enum problem_repair { PROBLEM_REPAIR_NOW, PROBLEM_REPAIR_CUT_OFF, PROBLEM_REPAIR_NEVER };
+enum problem_repair { PROBLEM_REPAIR_SAFE, PROBLEM_REPAIR_YES };
 
-const char *problem_name(enum problem problem); // "LINK_COUNT"
-const char *problem_sentence(enum problem problem);
-enum problem_severity problem_severity(enum problem problem);
-enum problem_repair problem_repair(enum problem problem);
+// In the order in which they are put right (fsck/repair.h). COMMIT is no stage of its own: it goes
+// with the first thing that is written.
+enum problem_stage {
+    PROBLEM_STAGE_VOLUME,
+    PROBLEM_STAGE_INODES,
+    PROBLEM_STAGE_TREES,
+    PROBLEM_STAGE_SHARED,
+    PROBLEM_STAGE_NAMES,
+    PROBLEM_STAGE_LINKS,
+    PROBLEM_STAGE_ORPHANS,
+    PROBLEM_STAGE_SPACE,
+    PROBLEM_STAGE_COMMIT,
+};
 
 struct problems {
     FILE *out;
     bool is_verbose; // all of them; else the first ones of each kind
+    bool is_silent;  // counted, not printed
+    bool is_off;     // neither: what is looked at was looked at before
     uint64_t counts[PROBLEM_COUNT];
     void (*before_line)(void *context); // takes a progress bar away; may be NULL
     void *context;
@@ -35,6 +46,10 @@ void problem_report(struct problems *problems, enum problem problem, uint64_t bl
 // Says how many were not shown.
 void problem_report_end(const struct problems *problems);
 
+// All of them, notes too.
+uint64_t problem_count(const struct problems *problems);
 uint64_t problem_error_count(const struct problems *problems);
-// Errors that this program does not put right. (A volume marked NEEDS_FSCK has reported that.)
-uint64_t problem_unrepairable_count(const struct problems *problems);
+// Those that are put right with -y only.
+uint64_t problem_unsafe_count(const struct problems *problems);
+// The first stage that one of them belongs to; PROBLEM_STAGE_COMMIT if there is none.
+enum problem_stage problem_stage_first(const struct problems *problems);

@@ -97,8 +97,8 @@ static int write_node(struct tree_build *build, struct tree_block_disk *disk, ui
         .type = BLOCK_TYPE_TREE_NODE,
     };
     format_block_init(disk, &is);
-    format_block_seal(disk, lamport_tick(&check->clock));
-    return block_reader_write(check->reader, *block, disk);
+    repair_write(check, *block, disk);
+    return 0;
 }
 
 static void fill_header(const struct group_build *group, struct ag_header_disk *disk,
@@ -152,19 +152,36 @@ static int rebuild_group(struct check *check, uint32_t ag)
     find_node_blocks(check, ag, blocks_wanted(check, ag), &group.nodes);
     int result = build_tree(&group, disk);
     deinit_node_blocks(&group.nodes);
-    if (result == 0)
-        result = block_device_flush(check->device, check->environment->scheduler);
     if (result < 0)
         return result;
-    format_block_seal(disk, lamport_tick(&check->clock));
-    return block_reader_write(check->reader, geometry_ag_first_block(&check->geometry, ag), disk);
+    change_log_barrier(&check->changes);
+    repair_write(check, geometry_ag_first_block(&check->geometry, ag), disk);
+    return 0;
+}
+
+int repair_group_initialise(struct check *check, uint32_t ag)
+{
+    CLEANUP_FREE struct ag_header_disk *header = malloc(sizeof(*header));
+    CLEANUP_FREE struct ag_map_disk *map = malloc(sizeof(*map));
+    uint64_t map_block = FORMAT_AG_MAP_BLOCK + ag / AG_MAP_BITS_PER_BLOCK;
+    uint32_t bit = ag % AG_MAP_BITS_PER_BLOCK;
+    CHECK(header != NULL && map != NULL);
+    int result = block_reader_read_verified(check->reader, BLOCK_TYPE_AG_MAP, map_block, 0, map);
+    if (result < 0)
+        return result;
+    format_ag_header_init(header, &check->geometry, ag, 0);
+    repair_write(check, geometry_ag_first_block(&check->geometry, ag), header);
+    change_log_barrier(&check->changes);
+    map->bits[bit / 8] |= (uint8_t)(1u << (bit % 8));
+    repair_write(check, map_block, map);
+    return 0;
 }
 
 int repair_groups(struct check *check)
 {
     int result = 0;
     for (uint32_t ag = 0; ag < check->geometry.ag_count && result == 0; ag++) {
-        if (check->space.groups[ag].needs_rebuild)
+        if (check->space.groups[ag].needs_rebuild && check->space.groups[ag].is_initialised)
             result = rebuild_group(check, ag);
     }
     return result;

@@ -96,8 +96,7 @@ bool space_run_is_referenced(const struct space_run *run)
 bool space_run_stays(const struct space_run *run)
 {
     enum space_use use = space_run_use(run);
-    return !space_run_is_dropped(run) && use != SPACE_FREE && use != SPACE_RESERVE &&
-           use != SPACE_FREE_TREE;
+    return use != SPACE_FREE && use != SPACE_RESERVE && use != SPACE_FREE_TREE;
 }
 
 static void add_gap(struct space_gaps *gaps, uint64_t start, uint64_t end)
@@ -132,32 +131,90 @@ void space_gaps_deinit(struct space_gaps *gaps)
     *gaps = (struct space_gaps){.count = 0};
 }
 
-static bool take_block_of(struct space *space, uint32_t ag, enum space_use use, uint64_t owner,
-                          uint64_t *block)
+// --- handing out blocks ------------------------------------------------------------------------
+
+void space_pool_init(struct space_pool *pool, const struct space *space)
 {
-    struct space_group *group = &space->groups[ag];
-    struct space_gaps gaps;
-    if (!group->is_initialised)
-        return false;
-    space_gaps_find(space, ag, space_run_is_referenced, &gaps);
-    bool is_found = gaps.count > 0;
-    if (is_found) {
-        *block = geometry_ag_first_block(space->geometry, ag) + gaps.gaps[0].start;
-        space_add(space, *block, 1, use, owner);
-        space_group_sort(group);
-        group->needs_rebuild = true;
-    }
-    space_gaps_deinit(&gaps);
-    return is_found;
+    *pool = (struct space_pool){.space = space};
 }
 
-uint64_t space_take_block(struct space *space, uint32_t ag, enum space_use use, uint64_t owner)
+void space_pool_deinit(struct space_pool *pool)
 {
-    uint32_t ag_count = space->geometry->ag_count;
-    uint64_t block;
-    for (uint32_t i = 0; i < ag_count; i++) {
-        if (take_block_of(space, (uint32_t)(((uint64_t)ag + i) % ag_count), use, owner, &block))
-            return block;
+    space_gaps_deinit(&pool->gaps);
+}
+
+static bool run_is_listed(const struct space_run *run)
+{
+    return space_run_use(run) == SPACE_FREE || space_run_use(run) == SPACE_RESERVE;
+}
+
+// Of the gaps, what the group lists as free. Both are ascending.
+static void keep_listed(const struct space_group *group, struct space_gaps *gaps)
+{
+    struct space_gaps listed = {.count = 0};
+    uint32_t gap = 0;
+    listed.gaps = calloc((size_t)gaps->count + group->run_count + 1, sizeof(*listed.gaps));
+    CHECK(listed.gaps != NULL);
+    for (uint32_t i = 0; i < group->run_count; i++) {
+        const struct space_run *run = &group->runs[i];
+        uint64_t run_end = (uint64_t)run->start + run->count;
+        if (!run_is_listed(run))
+            continue;
+        while (gap < gaps->count && gaps->gaps[gap].start + gaps->gaps[gap].count <= run->start)
+            gap++;
+        for (uint32_t k = gap; k < gaps->count && gaps->gaps[k].start < run_end; k++) {
+            uint64_t start = gaps->gaps[k].start, end = start + gaps->gaps[k].count;
+            if (listed.count < gaps->count + group->run_count)
+                add_gap(&listed, start > run->start ? start : run->start,
+                        end < run_end ? end : run_end);
+        }
     }
-    return 0;
+    space_gaps_deinit(gaps);
+    *gaps = listed;
+}
+
+static bool run_is_any(const struct space_run *run)
+{
+    (void)run;
+    return true;
+}
+
+// The next group's gaps; false if all were used up.
+static bool open_next_group(struct space_pool *pool)
+{
+    const struct space *space = pool->space;
+    uint32_t ag_count = space->geometry->ag_count;
+    for (; pool->group_next < 2 * (uint64_t)ag_count; pool->group_next++) {
+        bool is_listed = pool->group_next < ag_count;
+        uint32_t ag = (uint32_t)(pool->group_next % ag_count);
+        const struct space_group *group = &space->groups[ag];
+        if (!group->is_initialised || (is_listed && group->is_unreadable))
+            continue;
+        space_gaps_deinit(&pool->gaps);
+        space_gaps_find(space, ag,
+                        is_listed || group->is_unreadable ? space_run_is_referenced : run_is_any,
+                        &pool->gaps);
+        if (is_listed)
+            keep_listed(group, &pool->gaps);
+        pool->gap = 0;
+        pool->gap_first_block = geometry_ag_first_block(space->geometry, ag);
+        pool->group_next++;
+        return true;
+    }
+    return false;
+}
+
+uint64_t space_pool_take(struct space_pool *pool)
+{
+    for (;;) {
+        for (; pool->gap < pool->gaps.count; pool->gap++) {
+            struct space_run *gap = &pool->gaps.gaps[pool->gap];
+            if (gap->count == 0)
+                continue;
+            gap->count--;
+            return pool->gap_first_block + gap->start++;
+        }
+        if (!open_next_group(pool))
+            return 0;
+    }
 }

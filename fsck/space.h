@@ -20,10 +20,6 @@ enum space_use {
     SPACE_ORPHAN_TREE = 7, // a node of a slot's orphan list; the owner is the slot
 };
 
-// In a run's use byte: its owner gives it up in this repair. It is free afterwards, but until all
-// is written it still holds what the disk refers to.
-enum { SPACE_DROPPED = 0x80 };
-
 // "the reserve of group 3", "data of inode 8241"
 const char *space_use_name(enum space_use use);
 
@@ -53,11 +49,7 @@ void space_deinit(struct space *space);
 
 static inline enum space_use space_run_use(const struct space_run *run)
 {
-    return (enum space_use)(run->owner_and_use & 0x7f);
-}
-static inline bool space_run_is_dropped(const struct space_run *run)
-{
-    return run->owner_and_use & SPACE_DROPPED;
+    return (enum space_use)(run->owner_and_use & 0xff);
 }
 static inline uint64_t space_run_owner(const struct space_run *run)
 {
@@ -83,10 +75,21 @@ struct space_gaps {
 void space_gaps_find(const struct space *space, uint32_t ag,
                      bool (*keeps)(const struct space_run *run), struct space_gaps *gaps);
 void space_gaps_deinit(struct space_gaps *gaps);
-// A block that nothing on the disk refers to, now used as `use` by `owner`; its group is to be
-// rebuilt. Looks from group `ag` on. 0 if there is none. The groups stay sorted.
-uint64_t space_take_block(struct space *space, uint32_t ag, enum space_use use, uint64_t owner);
-// What keeps a block from being written to in this repair: all runs but free ones and reserves.
+// What keeps a block from being written to in a repair: all runs but free ones and reserves.
 bool space_run_is_referenced(const struct space_run *run);
 // What is used when the repair is done, but for the group's own tree and reserve.
 bool space_run_stays(const struct space_run *run);
+
+// Hands out blocks that nothing refers to: first those that sound groups say are free, then all
+// others. (What a damaged group or directory has lost may stand in the latter.)
+struct space_pool {
+    const struct space *space; // its groups are sorted
+    struct space_gaps gaps;    // of the group being used up
+    uint32_t gap;
+    uint64_t gap_first_block;
+    uint64_t group_next; // counts the groups twice: sound ones, all
+};
+void space_pool_init(struct space_pool *pool, const struct space *space);
+void space_pool_deinit(struct space_pool *pool);
+// 0 if there is none.
+uint64_t space_pool_take(struct space_pool *pool);

@@ -46,6 +46,14 @@ void tree_build_items_add(struct tree_build_items *items, const struct format_ke
     items->heap_bytes += length;
 }
 
+void tree_build_items_truncate(struct tree_build_items *items, size_t count)
+{
+    if (count >= items->count)
+        return;
+    items->heap_bytes = items->items[count].value;
+    items->count = count;
+}
+
 // --- packing ---------------------------------------------------------------------------------
 
 // How many items from `first` on fit into an area.

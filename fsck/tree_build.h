@@ -27,6 +27,8 @@ void tree_build_items_init(struct tree_build_items *items);
 void tree_build_items_deinit(struct tree_build_items *items);
 void tree_build_items_add(struct tree_build_items *items, const struct format_key *key,
                           const void *value, uint16_t length);
+// Forgets all behind the first `count` items.
+void tree_build_items_truncate(struct tree_build_items *items, size_t count);
 
 // How many blocks the tree takes below a root of `root_bytes`.
 size_t tree_build_node_count(const struct tree_build_items *items, size_t root_bytes);

@@ -301,3 +301,13 @@ UNIT_TESTS += tests/unit/test_heartbeat_machine
 tests/unit/test_heartbeat_machine_SOURCES   := tests/unit/test_heartbeat_machine.c
 tests/unit/test_heartbeat_machine_LIBRARIES := dlm format base
 tests/unit/test_heartbeat_machine_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_fsck_progress
+tests/unit/test_fsck_progress_SOURCES   := tests/unit/test_fsck_progress.c
+tests/unit/test_fsck_progress_LIBRARIES := fsck_check base
+tests/unit/test_fsck_progress_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_flipped_bit
+tests/unit/test_flipped_bit_SOURCES   := tests/unit/test_flipped_bit.c
+tests/unit/test_flipped_bit_LIBRARIES := fsck_check format base
+tests/unit/test_flipped_bit_LDLIBS    := -lcmocka

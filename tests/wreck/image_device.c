@@ -13,6 +13,8 @@ static int transfer(struct image_device *device, const struct block_request *req
         if (device->write_count >= device->writes_until)
             return -EIO;
         device->write_count++;
+        if (device->before_write != NULL)
+            device->before_write(device->context, request->offset, request->length);
         memcpy(place, request->buffer, request->length);
     }
     return 0;

@@ -11,6 +11,9 @@ struct image_device {
     struct image *image;
     uint64_t write_count;  // so far
     uint64_t writes_until; // this write and all behind it give -EIO and change nothing
+    // Called before each write that reaches the medium; may be NULL.
+    void (*before_write)(void *context, uint64_t offset, size_t length);
+    void *context;
 };
 
 void image_device_init(struct image_device *device, struct image *image);

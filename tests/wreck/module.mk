@@ -4,7 +4,9 @@ wreck_SHELL := tests/wreck/wrecks.c tests/wreck/wrecks_volume.c tests/wreck/wrec
                tests/wreck/wreck_parts.c tests/wreck/populate.c tests/wreck/image.c \
                tests/wreck/image_device.c tests/wreck/crash.c
 
-TEST_PROGRAMS += tests/lunfs-wreck tests/repair-cuts
+TEST_PROGRAMS += tests/lunfs-wreck tests/lunfs-fill tests/repair-cuts
+tests/lunfs-fill_SOURCES    := tests/wreck/fill.c
+tests/lunfs-fill_LIBRARIES  := wreck fsck_check fs_structures journal format base
 tests/lunfs-wreck_SOURCES   := tests/wreck/wreck.c
 tests/lunfs-wreck_LIBRARIES := wreck fsck_check fs_structures journal format base
 tests/repair-cuts_SOURCES   := tests/wreck/repair_cuts.c

@@ -6,7 +6,14 @@
 uint64_t wreck_spoil(struct image *image, uint64_t block)
 {
     uint8_t *bytes = image_block(image, block);
-    bytes[1000] ^= 0x40; // not sealed: the checksum is wrong now
+    bytes[1000] ^= 0x42; // not sealed: the checksum is wrong now
+    return block;
+}
+
+uint64_t wreck_flip(struct image *image, uint64_t block, unsigned bit)
+{
+    uint8_t *bytes = image_block(image, block);
+    bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     return block;
 }
 

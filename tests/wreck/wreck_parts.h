@@ -4,8 +4,10 @@
 
 #include "tests/wreck/image.h"
 
-// Flips a bit and does not seal: the checksum is wrong then. Returns `block`.
+// Flips two bits and does not seal: the checksum is wrong then. Returns `block`.
 uint64_t wreck_spoil(struct image *image, uint64_t block);
+// The same with one bit, which can be found again.
+uint64_t wreck_flip(struct image *image, uint64_t block, unsigned bit);
 // The root of an inode's tree.
 struct image_node wreck_root_of(const struct image *image, uint64_t inode);
 // The node that item `index` of an inner node points to.

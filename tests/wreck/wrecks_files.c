@@ -51,6 +51,21 @@ static uint64_t tree_node(struct image *image, const struct places *places)
     return leaf.block;
 }
 
+// The root itself: no way leads to any leaf.
+static uint64_t tree_root(struct image *image, const struct places *places)
+{
+    struct image_node root = wreck_root_of(image, places->fragmented);
+    image_node_set(image, &root, "heap_free", 3000);
+    return root.block;
+}
+
+static uint64_t directory_root(struct image *image, const struct places *places)
+{
+    struct image_node root = wreck_root_of(image, places->many);
+    image_node_set(image, &root, "heap_free", 4000);
+    return root.block;
+}
+
 static uint64_t inline_chunk(struct image *image, const struct places *places)
 {
     struct image_node root = wreck_root_of(image, places->large);
@@ -274,6 +289,8 @@ const struct wreck wrecks_files[] = {
     {"INODE_BLOCK", inode_block},
     {"INODE_FIELDS", inode_fields},
     {"TREE_NODE", tree_node},
+    {"TREE_NODE", tree_root},
+    {"TREE_NODE", directory_root},
     {"ITEM_KIND", item_kind},
     {"EXTENT", extent},
     {"EXTENT_OVERLAP", extent_overlap},

@@ -39,6 +39,30 @@ static uint64_t claim(struct image *image, const struct places *places)
     return FORMAT_CLAIM_BLOCK;
 }
 
+// In the claim, in an inode, in a directory's tree, in the map of groups.
+static uint64_t flipped_claim(struct image *image, const struct places *places)
+{
+    (void)places;
+    return wreck_flip(image, FORMAT_CLAIM_BLOCK, 800);
+}
+
+static uint64_t flipped_inode(struct image *image, const struct places *places)
+{
+    return wreck_flip(image, places->fragmented, 5000);
+}
+
+static uint64_t flipped_node(struct image *image, const struct places *places)
+{
+    struct image_node root = wreck_root_of(image, places->many);
+    return wreck_flip(image, wreck_child_of(image, &root, 1).block, 3);
+}
+
+static uint64_t flipped_map(struct image *image, const struct places *places)
+{
+    (void)places;
+    return wreck_flip(image, FORMAT_AG_MAP_BLOCK, 32767);
+}
+
 // --- slots and journals ----------------------------------------------------------------------
 
 static uint64_t heartbeat(struct image *image, const struct places *places)
@@ -209,6 +233,10 @@ const struct wreck wrecks_volume[] = {
     {"SUPERBLOCK_DIFFERS", superblock_differs},
     {"NEEDS_FSCK", needs_fsck},
     {"CLAIM", claim},
+    {"FLIPPED_BIT", flipped_claim},
+    {"FLIPPED_BIT", flipped_inode},
+    {"FLIPPED_BIT", flipped_node},
+    {"FLIPPED_BIT", flipped_map},
     {"HEARTBEAT", heartbeat},
     {"MAILBOX", mailbox},
     {"SLOT_STATE", slot_state},

@@ -101,6 +101,8 @@ int lock_table_release_all(struct lock_table *table);
 
 // Wakes all waiters with `error`; later acquires answer it too. For a mount that ends.
 void lock_table_fail(struct lock_table *table, int error);
+// After it no right is on its way down any more: whoever does that works on cache and journal.
+void lock_table_wait_demotions(struct lock_table *table);
 
 // One line a lock, for `lunfs locks`.
 void lock_table_to_text(const struct lock_table *table, struct text *text);

@@ -59,6 +59,7 @@ void lock_table_free(struct lock_table *table)
         }
         lock_free(lock);
     }
+    table->service->client = NULL; // of a mount that failed, the cluster holds rights for longer
     free(table);
 }
 
@@ -244,11 +245,15 @@ static int take_back_requests(struct lock_table *table)
 int lock_table_release_all(struct lock_table *table)
 {
     take_back_requests(table);
-    while (table->failure == 0 && start_some_demotions(table)) {
-        while (table->demoting_count > 0)
-            wait_queue_wait(table->volume->scheduler, &table->demoted);
-    }
+    while (table->failure == 0 && start_some_demotions(table))
+        lock_table_wait_demotions(table);
     return table->failure;
+}
+
+void lock_table_wait_demotions(struct lock_table *table)
+{
+    while (table->demoting_count > 0)
+        wait_queue_wait(table->volume->scheduler, &table->demoted);
 }
 
 void lock_table_fail(struct lock_table *table, int error)

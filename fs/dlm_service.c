@@ -66,9 +66,18 @@ static void answer_range(struct dlm_service *service, const struct dlm_effect_ra
     free(call);
 }
 
+// What is said of a lock when its table is gone has nobody to hear it.
+static bool is_for_client(const struct dlm_effect *effect)
+{
+    return effect->type == DLM_EFFECT_GRANT || effect->type == DLM_EFFECT_DENIED ||
+           effect->type == DLM_EFFECT_BLOCKING;
+}
+
 static void carry_out(struct dlm_service *service, const struct dlm_effect *effect)
 {
     struct lock_service_client *client = service->locks.client;
+    if (client == NULL && is_for_client(effect))
+        return;
     switch (effect->type) {
     case DLM_EFFECT_SEND:
         service->config.send(service->config.context, effect->send.to,

@@ -42,5 +42,5 @@ struct lock_service_client {
 
 struct lock_service {
     const struct lock_service_operations *operations;
-    struct lock_service_client *client;
+    struct lock_service_client *client; // NULL: the table is gone, nobody is called
 };

@@ -197,6 +197,7 @@ void volume_abandon(struct volume *volume)
         return;
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);
+    lock_table_wait_demotions(volume->locks);
     if (volume->journal != NULL)
         journal_close(volume->journal);
     volume->journal = NULL;

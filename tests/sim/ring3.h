@@ -149,6 +149,8 @@ void ring3_life_kill(struct ring3_life *life, bool with_machine);
 // As by SIGSTOP; a moment that has passed: goes on.
 void ring3_life_pause(struct ring3_life *life, uint64_t until_ns);
 bool ring3_life_is_paused(const struct ring3_life *life);
+// The LUN answers it nothing until then.
+void ring3_life_stall(struct ring3_life *life, uint64_t until_ns);
 // Unmounts cleanly as soon as nobody works on it.
 void ring3_life_leave(struct ring3_life *life);
 void ring3_life_free(struct ring3_life *life);
@@ -194,6 +196,8 @@ struct ring3_totem *ring3_totem_new(struct ring3 *ring3, uint64_t seed,
 void ring3_totem_free(struct ring3_totem *totem);
 struct world *ring3_totem_world(struct ring3_totem *totem);
 void ring3_totem_machine(struct ring3_machine *machine, bool is_up);
+// Corosync alone dies on a machine that runs on, or is started again: in the next ring.
+void ring3_totem_corosync(struct ring3_machine *machine, bool is_up);
 // Rings of the machines that reach each other.
 void ring3_totem_reform(struct ring3 *ring3);
 void ring3_totem_worker_gone(struct ring3_life *life);
@@ -208,6 +212,7 @@ struct ring3_machine {
     uint32_t node_id; // from 1
     bool is_up;
     uint64_t clock_base_ns, clock_rate;
+    int64_t wall_offset_ns;
     uint32_t last_pid;
     unsigned component; // of the network: those with the same one reach each other
     struct ring3_life *life;
@@ -222,6 +227,10 @@ void ring3_machine_init(struct ring3 *ring3, uint32_t index);
 void ring3_machine_power(struct ring3_machine *machine, bool is_on);
 void ring3_machine_mount_in(struct ring3_machine *machine, uint64_t in_ns);
 bool ring3_machines_reach(const struct ring3_machine *a, const struct ring3_machine *b);
+// Something of corosync has changed: a ring is made after so long.
+void ring3_network_reform_in(struct ring3 *ring3, uint64_t in_ns);
+// Its wall clock is set; running lives see it too.
+void ring3_machine_set_clock(struct ring3_machine *machine, int64_t offset_ns);
 // Sets all components at once; corosync notices after its token timeout.
 void ring3_network_set(struct ring3 *ring3, const unsigned *component);
 struct ring3_machine *ring3_machine_of(struct ring3 *ring3, uint32_t node_id);

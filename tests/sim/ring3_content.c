@@ -107,13 +107,17 @@ static bool is_on_the_way(const struct ring3_content *content, ring3_tick begin,
 bool ring3_content_size_seen(struct ring3_memories *memories, struct ring3_content *content,
                              struct ring3_memory *reader, ring3_tick begin, uint64_t size)
 {
-    if (content->size.is_blind || is_on_the_way(content, begin, size))
+    if (content->size.is_blind)
+        ring3_cell_unblind(memories, &content->size, size);
+    else if (is_on_the_way(content, begin, size))
         ring3_cell_set(memories, &content->size, size);
     else if (!ring3_cell_seen(memories, &content->size, reader, begin, size))
         return false;
-    content->size.is_blind = false;
-    for (uint64_t i = (size + RING3_CELL_BYTES - 1) / RING3_CELL_BYTES; i < RING3_FILE_CELLS; i++)
-        ring3_cell_set(memories, &content->cells[i], 0);
+    for (uint64_t i = (size + RING3_CELL_BYTES - 1) / RING3_CELL_BYTES; i < RING3_FILE_CELLS; i++) {
+        struct ring3_cell *cell = &content->cells[i];
+        if (ring3_cell_latest(cell) != 0 && !ring3_cell_seen(memories, cell, reader, begin, 0))
+            ring3_cell_set(memories, cell, 0);
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "tests/sim/membership_world.h"
 #include "tests/sim/ring3.h"
@@ -119,6 +120,10 @@ int corosync_open(const struct corosync_open_config *config, struct corosync **o
     struct ring3_totem *totem = life->ring3->totem;
     struct sim_node *node = node_of(life->machine);
     CHECK(corosync != NULL);
+    if (!node->has_corosync) {
+        free(corosync);
+        return -ERROR_COROSYNC;
+    }
     corosync->config = *config;
     corosync->life = life;
     life->corosync = corosync;
@@ -168,7 +173,7 @@ void corosync_leave(struct corosync *corosync)
 
 bool corosync_is_connected(const struct corosync *corosync)
 {
-    return !corosync->life->is_killed;
+    return !corosync->life->is_killed && node_of(corosync->life->machine)->has_corosync;
 }
 
 struct membership_process corosync_self(const struct corosync *corosync)
@@ -217,12 +222,42 @@ void ring3_totem_machine(struct ring3_machine *machine, bool is_up)
     node->restarted = true;
 }
 
+void ring3_totem_corosync(struct ring3_machine *machine, bool is_up)
+{
+    struct membership_event lost = {.type = MEMBERSHIP_EVENT_LOST};
+    struct sim_node *node = node_of(machine);
+    if (!machine->is_up || node->has_corosync == is_up)
+        return;
+    ring3_trace(machine->ring3, "n%u: corosync %s", machine->node_id, is_up ? "returns" : "dies");
+    if (is_up) {
+        ring3_totem_machine(machine, true);
+        return;
+    }
+    totem_stop(node);
+    if (node->life == NULL)
+        return;
+    node->life->is_connected = false;
+    life_event(node->life, &lost);
+}
+
+static void reconnect(struct sim_node *node)
+{
+    struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
+    if (node->life == NULL || node->life->is_connected || !node->has_corosync)
+        return;
+    node->life->is_connected = true;
+    totem_worker_connects(node, node->life->process.pid);
+    life_event(node->life, &event);
+}
+
 void ring3_totem_reform(struct ring3 *ring3)
 {
     uint32_t component[SIM_NODES_MAX] = {0};
     for (uint32_t i = 0; i < ring3->machine_count; i++)
         component[i] = ring3->machines[i].component;
     totem_reform(&ring3->totem->sim, component);
+    for (uint32_t i = 0; i < ring3->machine_count; i++)
+        reconnect(node_of(&ring3->machines[i]));
 }
 
 void ring3_totem_worker_gone(struct ring3_life *life)

@@ -220,6 +220,29 @@ static void pause(struct ring3 *ring3, struct ring3_machine *machine)
         ring3_life_pause(machine->life, ring3->world->now_ns + for_ns);
 }
 
+static void stall(struct ring3 *ring3, struct ring3_machine *machine)
+{
+    if (machine->life != NULL)
+        ring3_life_stall(machine->life,
+                         ring3->world->now_ns + between(ring3, 20, 2 * ring3->lease_ns / RING3_MS));
+}
+
+static void corosync_returns(struct sequel *sequel)
+{
+    ring3_totem_corosync(sequel->machine, true);
+    ring3_network_reform_in(sequel->ring3, between(sequel->ring3, 10, 900));
+}
+
+// A paused worker would hear of it later: it is left alone.
+static void kill_corosync(struct ring3 *ring3, struct ring3_machine *machine)
+{
+    if (!machine->is_up || (machine->life != NULL && ring3_life_is_paused(machine->life)))
+        return;
+    ring3_totem_corosync(machine, false);
+    ring3_network_reform_in(ring3, between(ring3, 1, 1300));
+    later(ring3, machine, corosync_returns, between(ring3, 5, 10000));
+}
+
 // --- any of them -------------------------------------------------------------------------------
 
 static void cause(struct ring3 *ring3, enum ring3_fault fault)
@@ -263,6 +286,16 @@ static void cause(struct ring3 *ring3, enum ring3_fault fault)
         break;
     case RING3_FAULT_lun:
         lose_all_power(ring3, true);
+        break;
+    case RING3_FAULT_stall:
+        stall(ring3, machine);
+        break;
+    case RING3_FAULT_corosync:
+        kill_corosync(ring3, machine);
+        break;
+    case RING3_FAULT_clock:
+        ring3_machine_set_clock(machine, (int64_t)between(ring3, 0, 2000000) -
+                                             (int64_t)(1000000 * RING3_MS));
         break;
     case RING3_FAULT_COUNT:
         break;
@@ -318,6 +351,7 @@ void ring3_heal(struct ring3 *ring3)
     for (unsigned i = 0; i < ring3->machine_count; i++) {
         struct ring3_machine *machine = &ring3->machines[i];
         ring3_machine_power(machine, true);
+        ring3_totem_corosync(machine, true);
         if (machine->life != NULL)
             ring3_life_pause(machine->life, 0);
     }

@@ -293,6 +293,7 @@ void ring3_life_start(struct ring3_machine *machine)
     world_node_init(&life->world_node, ring3->world);
     life->world_node.clock_base_ns = machine->clock_base_ns;
     life->world_node.clock_rate = machine->clock_rate;
+    life->world_node.wall_offset_ns = machine->wall_offset_ns;
     gate_init(&life->gate);
     wait_queue_init(&life->moved);
     life->wake.fire = wake;
@@ -357,6 +358,16 @@ void ring3_life_pause(struct ring3_life *life, uint64_t until_ns)
         world_event_arm(life->ring3->world, &life->wake, until_ns);
     else
         world_event_disarm(life->ring3->world, &life->wake);
+}
+
+// Writes land, and nobody says so until then.
+void ring3_life_stall(struct ring3_life *life, uint64_t until_ns)
+{
+    if (life->is_killed || life->is_over || ring3_life_is_paused(life))
+        return;
+    ring3_trace(life->ring3, "life %u: the LUN does not answer", life->number);
+    sim_disk_pause(life->path, until_ns);
+    sim_disk_pause(life->beat_path, until_ns);
 }
 
 void ring3_life_leave(struct ring3_life *life)

@@ -38,7 +38,7 @@ static void reform(struct world_event *event)
     ring3_totem_reform(ring3);
 }
 
-static void reform_in(struct ring3 *ring3, uint64_t in_ns)
+void ring3_network_reform_in(struct ring3 *ring3, uint64_t in_ns)
 {
     ring3->reform.fire = reform;
     ring3_arm_in(ring3, &ring3->reform, in_ns);
@@ -49,7 +49,7 @@ void ring3_network_set(struct ring3 *ring3, const unsigned *component)
     for (unsigned i = 0; i < ring3->machine_count; i++)
         ring3->machines[i].component = component[i];
     ring3_transport_network_changed(ring3);
-    reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
+    ring3_network_reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
 }
 
 // --- power -------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ static void turn_off(struct ring3_machine *machine)
         ring3_life_close_if_drained(life);
     }
     ring3_totem_machine(machine, false);
-    reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
+    ring3_network_reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
 }
 
 void ring3_machine_power(struct ring3_machine *machine, bool is_on)
@@ -83,8 +83,19 @@ void ring3_machine_power(struct ring3_machine *machine, bool is_on)
     ring3_trace(machine->ring3, "n%u comes up", machine->node_id);
     machine->is_up = true;
     ring3_totem_machine(machine, true);
-    reform_in(machine->ring3, ring3_between(machine->ring3, 200 * RING3_MS, 900 * RING3_MS));
+    ring3_network_reform_in(machine->ring3,
+                            ring3_between(machine->ring3, 200 * RING3_MS, 900 * RING3_MS));
     ring3_machine_mount_in(machine, ring3_between(machine->ring3, 500 * RING3_MS, 2500 * RING3_MS));
+}
+
+void ring3_machine_set_clock(struct ring3_machine *machine, int64_t offset_ns)
+{
+    struct ring3_life *life;
+    machine->wall_offset_ns = offset_ns;
+    LIST_FOREACH (life, &machine->ring3->lives, link) {
+        if (life->machine == machine)
+            life->world_node.wall_offset_ns = offset_ns;
+    }
 }
 
 // --- mounting ----------------------------------------------------------------------------------

@@ -188,7 +188,8 @@ static uint64_t node_boot_ns(struct environment *environment)
 static int64_t node_wall_ns(struct environment *environment)
 {
     const int64_t year_2020_ns = INT64_C(1577836800000000000);
-    return year_2020_ns + (int64_t)node_boot_ns(environment);
+    int64_t offset_ns = ((const struct world_node *)environment)->wall_offset_ns;
+    return year_2020_ns + offset_ns + (int64_t)node_boot_ns(environment);
 }
 
 static uint64_t node_random_u64(struct environment *environment)

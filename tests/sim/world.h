@@ -59,6 +59,7 @@ struct world_node {
     // Its clock shows base + now * rate / 1000; from world_node_init on: the world's own time.
     uint64_t clock_base_ns;
     uint64_t clock_rate;
+    int64_t wall_offset_ns;   // of its wall clock, which people set
     uint64_t paused_until_ns; // of the world: timers that fire before wait until then
 };
 

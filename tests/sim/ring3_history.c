@@ -63,12 +63,20 @@ void ring3_arm_in(struct ring3 *ring3, struct world_event *event, uint64_t in_ns
 
 // --- beginning ---------------------------------------------------------------------------------
 
+// Plenty, so that who comes back needs not wait for its old one; or just enough, so that all can be
+// left behind (fs/slot_takeover.h).
+static uint32_t draw_slot_count(struct ring3 *ring3)
+{
+    struct random *random = &ring3->world->random;
+    return random_one_in(random, 4) ? ring3->machine_count : 12 + (uint32_t)random_below(random, 8);
+}
+
 static void format_volume(struct ring3 *ring3)
 {
     struct random *random = &ring3->world->random;
     uint64_t journal_bytes = (uint64_t)FORMAT_JOURNAL_BLOCKS_MIN * BLOCK_BYTES;
     struct ring2_geometry geometry = {
-        .slot_count = 12 + (uint32_t)random_below(random, 8),
+        .slot_count = draw_slot_count(ring3),
         .journal_bytes = journal_bytes,
     };
     geometry.size_bytes = geometry.slot_count * journal_bytes + (96u << 20);

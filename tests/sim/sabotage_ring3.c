@@ -23,6 +23,7 @@ int main(int argc, char **argv)
 {
     static const char *const prefixes[] = {"cluster_",
                                            "recovery_",
+                                           "takeover_",
                                            "dlm_forget_dead_master",
                                            "dlm_no_end_of_holders",
                                            "dlm_grant_before_recovered",

@@ -127,8 +127,8 @@ struct ring3_life {
     bool is_mounted;      // operations may begin
     bool wants_leave;
     bool leaves_in_peace; // asked when all was well: nothing excuses it
-    bool is_killed;  // its process is gone: what follows is only for its memory
-    bool is_drained; // the gate has ended and nothing of it can reach the LUN any more
+    bool is_killed;       // its process is gone: what follows is only for its memory
+    bool is_drained;      // the gate has ended and nothing of it can reach the LUN any more
     bool is_draining;
     bool has_left; // cleanly
     bool is_over;

@@ -264,12 +264,18 @@ static int read_survey(struct cluster *cluster)
     return result;
 }
 
-// The wall clock keeps lives apart even where two join from the same survey.
+// The wall clock keeps lives apart even where two join from the same survey, or where one has died
+// before its first beat and left no trace; and where that clock lags behind another node's, chance:
+//
+//   n4, incarnation 8   let in, dies before its first beat; recovered: its slot shows nothing of it
+//   n4, incarnation 8   again: the members look for its beat in the first one's slot, for ever
 static uint64_t choose_incarnation(struct cluster *cluster)
 {
+    struct environment *environment = cluster->config.environment;
     uint64_t after = cluster->survey.incarnation_max + 1;
-    uint64_t now = (uint64_t)environment_wall_ns(cluster->config.environment) / 1000;
-    return after > now ? after : now;
+    uint64_t now = (uint64_t)environment_wall_ns(environment) / 1000;
+    uint64_t chance = environment_random_u64(environment) % 1000000;
+    return (after > now ? after : now) + (SABOTAGE(cluster_life_by_number) ? 0 : chance);
 }
 
 static void guard_said(void *argument, unsigned what)

@@ -83,8 +83,9 @@ static int keep_claim(void *context)
 static int take_over(struct cluster *cluster, uint32_t *slot, struct recovery_victim *before)
 {
     const struct slot_takeover takeover = {
-        .environment = cluster->config.environment,
         .device = cluster->config.device,
+        .scheduler = cluster->config.environment->scheduler,
+        .clock = claim_clock_environment(cluster->config.environment),
         .geometry = &cluster->config.volume->geometry,
         .lease = cluster->config.lease,
         .node_id = cluster->corosync_config->node_id,

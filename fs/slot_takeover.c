@@ -4,22 +4,24 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "fs/base/environment.h"
 #include "fs/base/error.h"
-#include "fs/base/sabotage.h"
 
 struct watches {
     struct lease_watch slots[FORMAT_SLOT_COUNT_MAX];
     uint8_t *buffer;
 };
 
+static uint64_t boot_ns(const struct slot_takeover *takeover)
+{
+    return takeover->clock.boot_ns(takeover->clock.context);
+}
+
 // 0, -ERROR_CLAIM_HELD when the slot has moved since the look before, or what reading it gave.
 static int look(const struct slot_takeover *takeover, struct watches *watches, uint32_t slot)
 {
-    struct environment *environment = takeover->environment;
     struct heartbeat_content content;
-    uint64_t submitted_ns = environment_boot_ns(environment);
-    int result = slot_read_heartbeat(takeover->device, environment->scheduler, takeover->geometry,
+    uint64_t submitted_ns = boot_ns(takeover);
+    int result = slot_read_heartbeat(takeover->device, takeover->scheduler, takeover->geometry,
                                      slot, watches->buffer, &content);
     if (result != 0)
         return result;
@@ -30,7 +32,7 @@ static int look(const struct slot_takeover *takeover, struct watches *watches, u
                                       .node_id = content.node_id,
                                       .is_valid = true};
     struct lease_watch *watch = &watches->slots[slot];
-    lease_watch_observe(watch, &sighting, submitted_ns, environment_boot_ns(environment));
+    lease_watch_observe(watch, &sighting, submitted_ns, boot_ns(takeover));
     return watch->change_count == 0 ? 0 : -ERROR_CLAIM_HELD;
 }
 
@@ -55,9 +57,9 @@ static int watch_until_silent(const struct slot_takeover *takeover, struct watch
         int result = takeover->keep_claim != NULL ? takeover->keep_claim(takeover->context) : 0;
         if (result == 0)
             result = look_at_all(takeover, watches, &all_silent);
-        if (result != 0 || all_silent || SABOTAGE(takeover_unwatched))
+        if (result != 0 || all_silent)
             return result;
-        environment_sleep(takeover->environment, takeover->lease.beat_ns);
+        takeover->clock.wait_ns(takeover->clock.context, takeover->lease.beat_ns);
     }
 }
 

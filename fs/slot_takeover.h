@@ -16,18 +16,18 @@
 
 #include <stdint.h>
 
+#include "dlm/claim.h"
 #include "dlm/lease.h"
 #include "fs/slots.h"
-
-struct environment;
 
 // For the log of who begins one; takes the number of slots.
 #define SLOT_TAKEOVER_NOTICE                                                                       \
     "all %u slots were left behind: one is taken over when their leases are certainly over"
 
 struct slot_takeover {
-    struct environment *environment;
     struct block_device *device; // the LUN itself
+    struct scheduler *scheduler; // of the caller's coroutine; NULL in tools
+    struct claim_clock clock;
     const struct geometry *geometry;
     struct lease_config lease;
     uint32_t node_id; // whose old slot is preferred

@@ -135,8 +135,9 @@ static void presence_changed(void *context)
 static int take_over(struct solo *solo)
 {
     const struct slot_takeover takeover = {
-        .environment = solo->config.environment,
         .device = solo->config.device,
+        .scheduler = solo->config.environment->scheduler,
+        .clock = claim_clock_environment(solo->config.environment),
         .geometry = &solo->config.volume->geometry,
         .lease = solo->config.lease,
     };

@@ -267,6 +267,12 @@ tests/unit/test_claim_SOURCES   := tests/unit/test_claim.c tests/lib/sparse_devi
 tests/unit/test_claim_LIBRARIES := mkfs_layout dlm format base
 tests/unit/test_claim_LDLIBS    := -lcmocka
 
+UNIT_TESTS += tests/unit/test_slot_takeover
+tests/unit/test_slot_takeover_SOURCES   := tests/unit/test_slot_takeover.c fs/slot_takeover.c fs/slots.c \
+                                           tests/lib/sparse_device.c
+tests/unit/test_slot_takeover_LIBRARIES := mkfs_layout dlm format base
+tests/unit/test_slot_takeover_LDLIBS    := -lcmocka
+
 UNIT_TESTS += tests/unit/test_claim_rivals
 tests/unit/test_claim_rivals_SOURCES   := tests/unit/test_claim_rivals.c $(CLAIM_RIVALS_SOURCES)
 tests/unit/test_claim_rivals_LIBRARIES := mkfs_layout dlm format base

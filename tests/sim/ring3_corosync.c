@@ -23,6 +23,7 @@ struct ring3_totem {
     struct sim sim; // first: lives, slots and epochs of it stay empty
     struct ring3 *ring3;
     struct sim_life connections[SIM_NODES_MAX];
+    bool waits_for_ring[SIM_NODES_MAX]; // came while its corosync was in none: joins with the next
 };
 
 static struct ring3_totem *totem_of(struct sim *sim)
@@ -138,7 +139,9 @@ int corosync_open(const struct corosync_open_config *config, struct corosync **o
                                     .is_connected = true,
                                     .is_paused = ring3_life_is_paused(life)};
     node->life = connection;
-    totem_worker_connects(node, life->pid);
+    totem->waits_for_ring[node->node_id - 1] = node->ring == NULL;
+    if (node->ring != NULL)
+        totem_worker_connects(node, life->pid);
     return 0;
 }
 
@@ -243,8 +246,16 @@ void ring3_totem_corosync(struct ring3_machine *machine, bool is_up)
 static void reconnect(struct sim_node *node)
 {
     struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
-    if (node->life == NULL || node->life->is_connected || !node->has_corosync)
+    bool *waits_for_ring = &totem_of(node->sim)->waits_for_ring[node->node_id - 1];
+    if (node->life == NULL || !node->has_corosync)
         return;
+    if (node->life->is_connected) {
+        if (*waits_for_ring)
+            totem_worker_connects(node, node->life->process.pid);
+        *waits_for_ring = false;
+        return;
+    }
+    *waits_for_ring = false;
     node->life->is_connected = true;
     totem_worker_connects(node, node->life->process.pid);
     life_event(node->life, &event);

@@ -2,6 +2,8 @@
 // Requests on names: lookup, make, link, rename, unlink, and reading a symlink.
 #include "fs/fuse_server_request.h"
 
+#include <errno.h>
+
 #include "fs/format.h"
 #include "fs/volume.h"
 
@@ -39,8 +41,11 @@ static int run_symlink(struct fuse_request *request)
 static int run_link(struct fuse_request *request)
 {
     uint64_t parent = fuse_node_inode(request->server, request->in.move.parent);
-    return operation_link(request->server->volume, fuse_request_inode(request), parent,
-                          request->name, &request->out.attributes);
+    int result = operation_link(request->server->volume, fuse_request_inode(request), parent,
+                                request->name, &request->out.attributes);
+    // Another node removed it after the kernel had looked it up. For ESTALE the kernel looks once
+    // more, and if it loses again tells that to a caller who knows only ENOENT.
+    return result == -ESTALE ? -ENOENT : result;
 }
 
 static int run_unlink(struct fuse_request *request)

@@ -274,19 +274,28 @@ static struct sight look(const struct ring3_cell *cell, ring3_tick begin, uint64
     return sight;
 }
 
-// What the dead left open in this cell is over: it holds the value for certain, and above it only
-// what is under way.
-static void collapse(struct ring3_cell *cell, uint64_t value, ring3_tick now)
+// Whether a look that began at `begin` may have come before it, whatever else it saw: it is under
+// way, or was answered since, upon all that the dead left open.
+static bool may_be_later(const struct ring3_version *version, ring3_tick begin, bool is_on_top)
 {
-    uint32_t kept = 0;
+    const struct ring3_change *change = version->change;
+    if (change == NULL || change->memory->is_dead)
+        return false;
+    return change->end == 0 || (is_on_top && change->end > begin);
+}
+
+// What the dead left open in this cell is over: it holds the value for certain, and above it only
+// what may have come after the look.
+static void collapse(struct ring3_cell *cell, uint64_t value, ring3_tick begin, ring3_tick now)
+{
+    uint32_t kept = 0, dead_end = cell->count;
     cell->forgotten = now;
     struct ring3_version base = {.value = value};
+    while (dead_end > 0 && !is_of_the_dead(&cell->versions[dead_end - 1]))
+        dead_end--;
     for (uint32_t i = 0; i < cell->count; i++) {
-        struct ring3_version version = cell->versions[i];
-        bool is_under_way =
-            version.change != NULL && !version.change->memory->is_dead && version.change->end == 0;
-        if (is_under_way)
-            cell->versions[kept++] = version;
+        if (may_be_later(&cell->versions[i], begin, i >= dead_end))
+            cell->versions[kept++] = cell->versions[i];
     }
     cell->count = kept;
     add_version(cell);
@@ -352,7 +361,7 @@ bool ring3_cell_seen(struct ring3_memories *memories, struct ring3_cell *cell,
         return sight.matches > 1 || conclude(memories, cell, reader, sight.match);
     bool holds = sight.matches > 1 || conclude(memories, cell, reader, sight.match);
     if (sight.matches > 1 || sight.match == UINT32_MAX)
-        collapse(cell, value, memories->now);
+        collapse(cell, value, begin, memories->now);
     return holds;
 }
 

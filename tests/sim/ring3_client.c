@@ -37,6 +37,7 @@ bool ring3_act_begin(struct ring3_act *act, struct ring3_client *client, const c
     if (changes)
         act->change = ring3_change_begin(&ring3->memories, &life->memory, what);
     act->begin = changes ? act->change->begin : ring3_tick_next(&ring3->memories);
+    ring3_trace(ring3, "client %u, life %u: %s begins", client->number, life->number, what);
     return true;
 }
 

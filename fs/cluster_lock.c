@@ -122,11 +122,18 @@ static bool must_yield(const struct cluster_lock *lock)
     return lock->is_blocking && lock->served_before_yield == 0;
 }
 
+// Shared by somebody who will not let go soon: one more of them changes nothing for who waits.
+static bool is_held_on(const struct cluster_lock *lock)
+{
+    return lock->shared_holders > 0 && lock_type_of((uint32_t)lock->key.type)->is_held_long;
+}
+
 // Whether a new hold of `mode` would keep the lock from going where the callback wants it.
 static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode)
 {
+    bool is_in_the_way = must_yield(lock) && !(mode == LOCK_SHARED && is_held_on(lock));
     return !lock->is_demoting && lock->wanted == RIGHT_NONE && lock->right >= right_for(mode) &&
-           !must_yield(lock) && is_compatible_locally(lock, mode);
+           !is_in_the_way && is_compatible_locally(lock, mode);
 }
 
 static void finish_waiter(struct cluster_lock *lock, struct lock_waiter *waiter, int result)
@@ -182,14 +189,16 @@ static void serve_waiters(struct cluster_lock *lock)
 }
 
 // Open files keep their hold for good: the exclusive right, left over from the life of an inode
-// that had the number before, must go from under them.
+// that had the number before, must go from under them. Also if all was asked for: whoever did may
+// have died since, and who comes then to share it is told to us as less than that, which is no
+// news.
 static void go_down_under_holders(struct cluster_lock *lock)
 {
-    if (!lock_type_of((uint32_t)lock->key.type)->is_held_long || !lock->is_blocking ||
-        lock->keep != RIGHT_SHARED || lock->right != RIGHT_EXCLUSIVE ||
-        lock->has_exclusive_holder || lock->shared_holders == 0)
+    if (!is_held_on(lock) || !lock->is_blocking || lock->right != RIGHT_EXCLUSIVE ||
+        lock->has_exclusive_holder)
         return;
-    lock->is_blocking = false;
+    if (lock->keep == RIGHT_SHARED)
+        lock->is_blocking = false;
     cluster_lock_let_go(lock, RIGHT_SHARED);
 }
 

@@ -435,6 +435,43 @@ static void test_open_file_goes_down_under_its_holder(void **state)
     world_free(world);
 }
 
+// Node 1 wants to free the inode that node 0 has open with the exclusive right, and gives it up.
+// What it asked for has no end before the file is closed, and must not keep others from opening it.
+static void test_open_file_survives_who_gave_up(void **state)
+{
+    (void)state;
+    struct world *world = world_new(10);
+    struct job freed = job_on(world, 0, 5, LOCK_EXCLUSIVE);
+    freed.name.type = LOCK_OPEN;
+    freed.keeps = false;
+    start_job(&freed);
+    settle_world(world);
+    struct job opens[3] = {job_on(world, 0, 5, LOCK_SHARED), job_on(world, 0, 5, LOCK_SHARED),
+                           job_on(world, 2, 5, LOCK_SHARED)};
+    for (int i = 0; i < 3; i++)
+        opens[i].name.type = LOCK_OPEN;
+    start_job(&opens[0]);
+    settle_world(world);
+    struct job frees = job_on(world, 1, 5, LOCK_EXCLUSIVE);
+    frees.name.type = LOCK_OPEN;
+    frees.flags = LOCK_INTERRUPTIBLE;
+    start_job(&frees);
+    settle_world(world);
+    assert_false(frees.is_done);
+    assert_true(lock_table_interrupt(frees.node->volume.locks, frees.coroutine, -EINTR));
+    settle_world(world);
+    assert_true(frees.is_done && frees.result == -EINTR);
+    for (int i = 1; i < 3; i++) {
+        start_job(&opens[i]);
+        settle_world(world);
+        assert_true(opens[i].is_done && opens[i].result == 0);
+    }
+    for (int i = 0; i < 3; i++)
+        finish_job(&opens[i]);
+    settle_world(world);
+    world_free(world);
+}
+
 // Random holders on random locks: never two that conflict, everybody served.
 struct wanderer {
     struct node *node;
@@ -698,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_wait_is_interrupted),
         cmocka_unit_test(test_owner_does_not_yield),
         cmocka_unit_test(test_open_file_goes_down_under_its_holder),
+        cmocka_unit_test(test_open_file_survives_who_gave_up),
         cmocka_unit_test(test_random_holders),
         cmocka_unit_test(test_release_all_leaves_nothing),
         cmocka_unit_test(test_prefetch_asks_ahead),

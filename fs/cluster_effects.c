@@ -290,10 +290,9 @@ static void resume(struct cluster *cluster)
 // What only a node can do that beats. One that leaves has FREE on the LUN before the group hears of
 // it (rule 28), and until then the group may count on it:
 //
-//   A  FREE durable, beats no more ── LEAVE ──►            LEFT
-//   B                                  dies
-//   C                                       view: A, C; A is to fence B        view: C, which
-//   fences B
+//   A  FREE durable, beats no more ── LEAVE ──►              LEFT
+//   B                               dies
+//   C                                  view A, C: A fences B     view C: C fences B
 //
 // It does nothing then: with the next view it is another's.
 static bool needs_presence(enum membership_effect_type type)

@@ -25,8 +25,7 @@
 #include "fs/operation_private.h"
 #include "fs/volume.h"
 
-// --- the locks of the new number
-// -------------------------------------------------------------------
+// --- the locks of the new number -------------------------------------------------------------
 
 static void unclaim(struct creation *creation)
 {
@@ -81,8 +80,7 @@ static int claim(void *context, uint64_t number)
     return result;
 }
 
-// --- the orphan list of what has no name
-// -------------------------------------------------------------------------------
+// --- the orphan list of what has no name -----------------------------------------------------
 
 static void let_orphans_go(struct creation *creation)
 {
@@ -122,8 +120,7 @@ static void count_orphans(struct transaction *t, struct creation *creation)
     counted->node_blocks += more.node_blocks;
 }
 
-// --- waiting for a number
-// -------------------------------------------------------------------------------
+// --- waiting for a number --------------------------------------------------------------------
 
 // Answers take less than a millisecond, so those that take this long may be those of the dead. A
 // group that is nearly full may have no other numbers.
@@ -162,8 +159,7 @@ static int wait_for_number(struct transaction *t, void *context)
     return result;
 }
 
-// --- the transaction
-// -------------------------------------------------------------------------------
+// --- the transaction -------------------------------------------------------------------------
 
 static int fill_lists(struct transaction *t, struct creation *creation)
 {
@@ -252,8 +248,7 @@ static int run_create(struct creation *creation)
     return transaction_run(&t, change_create, creation);
 }
 
-// --- around it
-// -------------------------------------------------------------------------------------
+// --- around it -------------------------------------------------------------------------------
 
 // Under the parent's lock: 0 if the name is free for what is to be made.
 static int check_name(struct creation *creation)

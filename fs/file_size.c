@@ -108,8 +108,7 @@ static int run_with_list(struct size_change *change, uint32_t slot,
     return result;
 }
 
-// --- the tail
-// --------------------------------------------------------------------------------------
+// --- the tail --------------------------------------------------------------------------------
 
 // Whole sectors: those before the one that `size` cuts belong to lanes.
 static int zero_behind(struct volume *volume, uint64_t block, size_t from)
@@ -143,8 +142,7 @@ int file_size_zero_tail(struct inode *inode, const struct open_inode *open, uint
     return zero_behind(inode->volume, run.volume_block, size % BLOCK_BYTES);
 }
 
-// --- shrinking
-// -------------------------------------------------------------------------------------
+// --- shrinking -------------------------------------------------------------------------------
 
 // Everything in one transaction, if it fits: else -ERROR_JOURNAL_FULL with nothing done.
 static int shrink_at_once(struct size_change *change)
@@ -212,8 +210,7 @@ static int shrink(struct inode *inode, struct open_inode *open, uint64_t size)
     return result;
 }
 
-// --- growing, or neither
-// ---------------------------------------------------------------------------
+// --- growing, or neither ---------------------------------------------------------------------
 
 static int grow(struct inode *inode, struct open_inode *open, uint64_t size)
 {

@@ -16,8 +16,7 @@
 #include "fs/volume.h"
 #include "fs/xattr.h"
 
-// --- lists
-// -----------------------------------------------------------------------------------------
+// --- lists -----------------------------------------------------------------------------------
 
 int inode_enter_orphans(struct transaction *t, struct inode *inode, struct orphan_list *orphans)
 {
@@ -95,8 +94,7 @@ int inode_adopt_orphan(struct inode *inode)
     return result;
 }
 
-// --- what hangs on the inode
-// -----------------------------------------------------------------------
+// --- what hangs on the inode -----------------------------------------------------------------
 
 struct xattr_removal {
     struct inode *inode;
@@ -126,8 +124,7 @@ static int remove_xattrs(struct inode *inode)
     return result;
 }
 
-// --- the last transaction
-// --------------------------------------------------------------------------
+// --- the last transaction --------------------------------------------------------------------
 
 struct last_change {
     struct inode *inode;

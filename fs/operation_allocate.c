@@ -42,8 +42,7 @@ static uint64_t block_behind(uint64_t offset)
     return offset / BLOCK_BYTES + (offset % BLOCK_BYTES != 0);
 }
 
-// --- holes to unwritten blocks
-// -----------------------------------------------------------------------
+// --- holes to unwritten blocks ---------------------------------------------------------------
 
 static int give_blocks(struct allocating *a, uint64_t first, uint64_t end)
 {
@@ -111,8 +110,7 @@ static int allocate_range(struct allocating *a)
     return result;
 }
 
-// --- zeros
-// -------------------------------------------------------------------------------------------
+// --- zeros -----------------------------------------------------------------------------------
 
 static int zero_bytes(struct volume *volume, uint64_t block, size_t from, size_t to)
 {
@@ -164,8 +162,7 @@ static int punch_range(struct allocating *a)
     return result;
 }
 
-// --- written blocks to unwritten ones, in place
-// --------------------------------------------------------
+// --- written blocks to unwritten ones, in place ----------------------------------------------
 
 struct unwriting {
     struct inode *inode;
@@ -227,8 +224,7 @@ static int zero_range(struct allocating *a)
     return result;
 }
 
-// --- the call
-// ------------------------------------------------------------------------------------------
+// --- the call --------------------------------------------------------------------------------
 
 static bool takes_away(int mode)
 {

@@ -10,8 +10,7 @@
 #include "fs/operation_private.h"
 #include "fs/volume.h"
 
-// --- create and open
-// -------------------------------------------------------------------------------
+// --- create and open -------------------------------------------------------------------------
 
 // Somebody made the file between the kernel's look and ours: without O_EXCL that is as good.
 static int open_existing(struct volume *volume, uint64_t parent, const char *name, int flags,

@@ -18,8 +18,7 @@ struct linking {
     struct orphan_list orphans;
 };
 
-// --- the transaction
-// -------------------------------------------------------------------------------
+// --- the transaction -------------------------------------------------------------------------
 
 static int leave_orphans(struct transaction *t, struct linking *linking)
 {
@@ -64,8 +63,7 @@ static int run_link(struct linking *linking)
     return transaction_run(&t, change_link, linking);
 }
 
-// --- checks
-// ----------------------------------------------------------------------------------------
+// --- checks ----------------------------------------------------------------------------------
 
 static bool is_linkable(struct volume *volume, uint64_t number)
 {
@@ -87,8 +85,7 @@ static int check_inode(const struct linking *linking)
     return inode_link_count(inode) >= OPERATION_LINKS_MAX ? -EMLINK : 0;
 }
 
-// --- loading, from the outside in
-// ------------------------------------------------------------------
+// --- loading, from the outside in ------------------------------------------------------------
 
 static int link_with_orphans(struct linking *linking)
 {

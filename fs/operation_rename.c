@@ -50,8 +50,7 @@ static bool is_directory(const struct place *place)
     return place->item.inode != 0 && place->item.type == DT_DIR;
 }
 
-// --- the plan
-// --------------------------------------------------------------------------------------
+// --- the plan --------------------------------------------------------------------------------
 
 static int look_up_place(struct renaming *r, struct place *place)
 {
@@ -140,8 +139,7 @@ static int plan(struct renaming *r)
     return result != 0 ? result : PLAN_CHANGED;
 }
 
-// --- the change
-// ------------------------------------------------------------------------------------
+// --- the change ------------------------------------------------------------------------------
 
 static void add_links(struct inode *inode, int count)
 {
@@ -248,8 +246,7 @@ static int run_rename(struct renaming *r)
     return transaction_run(&t, change_rename, r);
 }
 
-// --- checks, with everything locked
-// ------------------------------------------------------------------
+// --- checks, with everything locked ----------------------------------------------------------
 
 static int check_place(const struct place *place)
 {
@@ -307,8 +304,7 @@ static int rename_checked(struct renaming *r)
     return result != 0 ? result : run_rename(r);
 }
 
-// --- loading, from the outside in
-// ------------------------------------------------------------------
+// --- loading, from the outside in ------------------------------------------------------------
 
 static int with_orphans(struct renaming *r)
 {

@@ -20,8 +20,7 @@ struct unlinking {
     bool is_last; // no link is left
 };
 
-// --- the transaction
-// -------------------------------------------------------------------------------
+// --- the transaction -------------------------------------------------------------------------
 
 static int change_unlink(struct transaction *t, void *context)
 {
@@ -52,8 +51,7 @@ static int run_unlink(struct unlinking *u)
     return transaction_run(&t, change_unlink, u);
 }
 
-// --- checks
-// ----------------------------------------------------------------------------------------
+// --- checks ----------------------------------------------------------------------------------
 
 static int check_child(struct unlinking *u)
 {
@@ -81,8 +79,7 @@ static int check_plan(struct unlinking *u, const struct directory_item *planned)
     return is_same ? check_child(u) : PLAN_CHANGED;
 }
 
-// --- loading, from the outside in
-// ------------------------------------------------------------------
+// --- loading, from the outside in ------------------------------------------------------------
 
 static int with_orphans(struct unlinking *u, const struct directory_item *planned)
 {

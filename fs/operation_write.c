@@ -59,8 +59,7 @@ static uint64_t end_of(const struct writing *w)
     return w->offset + w->length;
 }
 
-// --- blocks
-// ----------------------------------------------------------------------------------------
+// --- blocks ----------------------------------------------------------------------------------
 
 // Space is so short that what is acknowledged must be in the map: the last blocks may be needed.
 static bool is_space_short(struct volume *volume)
@@ -161,8 +160,7 @@ static int map_blocks(struct writing *w)
     return 0;
 }
 
-// --- whole blocks
-// ------------------------------------------------------------------------------------
+// --- whole blocks ----------------------------------------------------------------------------
 
 static const struct extent *run_of(const struct writing *w, uint64_t block)
 {
@@ -227,8 +225,7 @@ static int transfer(struct writing *w)
     return data_io_write(w->open->volume, pieces, w->run_count);
 }
 
-// --- the lock
-// ----------------------------------------------------------------------------------------
+// --- the lock --------------------------------------------------------------------------------
 
 static void unlock(struct writing *w)
 {
@@ -274,8 +271,7 @@ static int transfer_data(struct writing *w)
     return result;
 }
 
-// --- after the data
-// ------------------------------------------------------------------------------------
+// --- after the data --------------------------------------------------------------------------
 
 static void note_written(struct writing *w)
 {
@@ -311,8 +307,7 @@ static int end_unlocked(struct writing *w, int result)
     return result;
 }
 
-// --- one round
-// -----------------------------------------------------------------------------------------
+// --- one round -------------------------------------------------------------------------------
 
 // The hole that a write behind the end leaves begins in the last block.
 static int zero_old_tail(struct writing *w)

@@ -73,8 +73,7 @@ void reaper_free(struct reaper *reaper)
     free(reaper);
 }
 
-// --- a batch: LOCK_OPEN of each is held EXCLUSIVE
-// ----------------------------------------------------
+// --- a batch: LOCK_OPEN of each is held EXCLUSIVE --------------------------------------------
 
 static void let_go(struct doomed *doomed)
 {
@@ -140,8 +139,7 @@ static void reap(struct volume *volume, struct doomed *const *batch, size_t coun
         let_go(batch[i]);
 }
 
-// --- waiting for who has it open
-// ---------------------------------------------------------------------
+// --- waiting for who has it open -------------------------------------------------------------
 
 static void ended(struct reaper *reaper, unsigned *count)
 {
@@ -186,8 +184,7 @@ static void start_waiting(struct doomed *doomed)
     coroutine_start(reaper->volume->scheduler, "wait to free an inode", wait_and_reap, doomed);
 }
 
-// --- the queue
-// ---------------------------------------------------------------------------------------
+// --- the queue -------------------------------------------------------------------------------
 
 static void handled(struct reaper *reaper, size_t count)
 {

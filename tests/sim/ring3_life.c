@@ -415,8 +415,7 @@ void ring3_life_free(struct ring3_life *life)
     free(life);
 }
 
-// --- what it sees of others
-// ------------------------------------------------------------------------
+// --- what it sees of others ------------------------------------------------------------------
 
 static const struct membership_view *view_of(const struct ring3_life *life)
 {

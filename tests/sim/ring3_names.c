@@ -354,8 +354,7 @@ static void link_name(struct ring3_client *client)
     names_end(&act, &change, result, exists ? -EEXIST : 0);
 }
 
-// --- taking away
-// -----------------------------------------------------------------------------------
+// --- taking away -----------------------------------------------------------------------------
 
 static void forget_if_unnamed(struct ring3_client *client, struct ring3_object *object)
 {
@@ -387,8 +386,7 @@ static void remove_name(struct ring3_client *client)
         forget_if_unnamed(client, object);
 }
 
-// --- renaming
-// --------------------------------------------------------------------------------------
+// --- renaming --------------------------------------------------------------------------------
 
 static bool is_below(struct ring3_client *client, const struct ring3_object *directory,
                      const struct ring3_object *top)

@@ -27,8 +27,7 @@ static uint64_t create_number(struct operation_world *w, const char *prefix, int
     return made.inode;
 }
 
-// --- a third of the masters is silent
-// ----------------------------------------------------------------------
+// --- a third of the masters is silent --------------------------------------------------------
 
 enum { CREATES = 400 };
 
@@ -74,8 +73,7 @@ static void test_a_number_freed_here_is_used_again(void **state)
     operation_world_run(*state, removed_numbers);
 }
 
-// --- no master answers
-// ----------------------------------------------------------------------------
+// --- no master answers -----------------------------------------------------------------------
 
 struct creator {
     struct operation_world *w;

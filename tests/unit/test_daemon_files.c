@@ -126,8 +126,7 @@ static void test_report(void **state)
     close(pipes[0]);
 }
 
-// --- run lock
-// --------------------------------------------------------------------------------------
+// --- run lock --------------------------------------------------------------------------------
 
 static void test_run_lock(void **state)
 {
@@ -167,8 +166,7 @@ static void test_slot_lock(void **state)
     close(guard);
 }
 
-// --- search
-// ------------------------------------------------------------------------------------------
+// --- search ----------------------------------------------------------------------------------
 
 static void make_volume(const char *name, uint8_t id, const char *label)
 {

@@ -181,8 +181,7 @@ static void test_watchdog(void **state)
     unlink(path);
 }
 
-// --- the abort of a connection
-// ---------------------------------------------------------------------
+// --- the abort of a connection ---------------------------------------------------------------
 
 // A mount whose daemon reads nothing: its users wait for ever, until the abort.
 static void test_abort_answers_who_waits(void **state)

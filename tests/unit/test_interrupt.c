@@ -34,8 +34,7 @@ static void kill_in_wait(struct killed *killed, const char *name, void (*body)(v
     assert_true(killed->is_done);
 }
 
-// --- a number's locks
-// ----------------------------------------------------------------------------
+// --- a number's locks ------------------------------------------------------------------------
 
 static int create_name(struct operation_world *w, int i)
 {
@@ -75,8 +74,7 @@ static void test_create_that_waits_for_a_number(void **state)
     operation_world_run(*state, killed_create);
 }
 
-// --- a group's lock
-// ------------------------------------------------------------------------------
+// --- a group's lock --------------------------------------------------------------------------
 
 enum { LARGE_BYTES = 100 << 20 }; // more than a group has
 
@@ -108,8 +106,7 @@ static void test_allocation_that_waits_for_a_group(void **state)
     operation_world_run(*state, killed_allocation);
 }
 
-// --- space of removed files
-// ----------------------------------------------------------------------
+// --- space of removed files ------------------------------------------------------------------
 
 static void reclaim(void *argument)
 {

@@ -60,8 +60,7 @@ static void resize(struct operation_world *w, uint64_t inode, uint64_t size)
     assert_int_equal(out.stat.st_size, size);
 }
 
-// --- content
-// -----------------------------------------------------------------------------------------
+// --- content ---------------------------------------------------------------------------------
 
 static void growing_from_inline(void *argument)
 {
@@ -170,8 +169,7 @@ static void test_cut_bytes_do_not_come_back(void **state)
     operation_world_run(*state, cutting_and_growing);
 }
 
-// --- allocation
-// ----------------------------------------------------------------------------------------
+// --- allocation ------------------------------------------------------------------------------
 
 static void allocating(void *argument)
 {
@@ -270,8 +268,7 @@ static void test_a_full_volume(void **state)
     operation_world_run(*state, filling_up);
 }
 
-// --- handles, passes
-// -------------------------------------------------------------------------------------
+// --- handles, passes -------------------------------------------------------------------------
 
 static void unlinking_while_open(void *argument)
 {
@@ -332,8 +329,7 @@ static void test_passes_follow_the_file(void **state)
     operation_world_run(*state, publishing);
 }
 
-// --- durability
-// --------------------------------------------------------------------------------------------
+// --- durability ------------------------------------------------------------------------------
 
 static uint64_t synced_inode;
 
@@ -400,8 +396,7 @@ static void test_sync_through_another_handle(void **state)
     operation_world_run(*state, finding_all);
 }
 
-// --- attributes
-// --------------------------------------------------------------------------------------------
+// --- attributes ------------------------------------------------------------------------------
 
 static int64_t ns_of(struct timespec time)
 {

@@ -28,8 +28,7 @@ static uint64_t links_of(struct operation_world *w, uint64_t inode)
     return now.stat.st_nlink;
 }
 
-// --- create
-// ------------------------------------------------------------------------------------------
+// --- create ----------------------------------------------------------------------------------
 
 static void creating(void *argument)
 {
@@ -174,8 +173,7 @@ static void test_symbolic_links(void **state)
     operation_world_run(*state, linking_symbolically);
 }
 
-// --- link, unlink, directories
-// -------------------------------------------------------------------------
+// --- link, unlink, directories ---------------------------------------------------------------
 
 static void linking(void *argument)
 {
@@ -281,8 +279,7 @@ static void test_directories(void **state)
     operation_world_run(*state, removing_directories);
 }
 
-// --- rename
-// --------------------------------------------------------------------------------------------
+// --- rename ----------------------------------------------------------------------------------
 
 static void renaming(void *argument)
 {
@@ -381,8 +378,7 @@ static void test_exchange(void **state)
     operation_world_run(*state, exchanging);
 }
 
-// --- listings
-// --------------------------------------------------------------------------------------------
+// --- listings --------------------------------------------------------------------------------
 
 enum { LISTED_MAX = 3000 };
 
@@ -453,8 +449,7 @@ static void test_listing_while_it_changes(void **state)
     operation_world_run(*state, listing);
 }
 
-// --- times
-// -----------------------------------------------------------------------------------------------
+// --- times -----------------------------------------------------------------------------------
 
 static int64_t ns_of(struct timespec time)
 {

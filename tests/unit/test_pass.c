@@ -24,8 +24,7 @@ static void count_drained(struct pass *pass)
     atomic_fetch_add((_Atomic int *)pass->context, 1);
 }
 
-// --- maps
-// --------------------------------------------------------------------------------------------
+// --- maps ------------------------------------------------------------------------------------
 
 struct model {
     uint64_t volume_blocks[FILE_BLOCKS]; // 0: not in the map
@@ -136,8 +135,7 @@ static void test_a_run_ends_at_the_size(void **state)
     pass_deinit(&pass);
 }
 
-// --- the word
-// ------------------------------------------------------------------------------------------
+// --- the word --------------------------------------------------------------------------------
 
 static void test_kinds_and_drain(void **state)
 {
@@ -212,8 +210,7 @@ static void test_busy_lanes_make_it_rest(void **state)
     pass_deinit(&pass);
 }
 
-// --- threads
-// -------------------------------------------------------------------------------------------
+// --- threads ---------------------------------------------------------------------------------
 
 enum { LANES = 3, ROUNDS = 3000 };
 
@@ -287,8 +284,7 @@ static void test_nobody_is_inside_a_revoked_pass(void **state)
     free(race);
 }
 
-// --- ranges of first writes
-// ------------------------------------------------------------------------------
+// --- ranges of first writes ------------------------------------------------------------------
 
 enum { RANGE_BLOCKS = 300 };
 

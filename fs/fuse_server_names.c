@@ -154,6 +154,7 @@ static void handle_link(fuse_req_t fuse, fuse_ino_t node, fuse_ino_t parent, con
     if (request == NULL)
         return;
     request->in.move.parent = parent;
+    fuse_request_mean(request, parent);
     fuse_request_forward(request);
 }
 
@@ -164,6 +165,7 @@ static void handle_rename(fuse_req_t fuse, fuse_ino_t parent, const char *name,
     if (request == NULL)
         return;
     request->in.move.parent = new_parent;
+    fuse_request_mean(request, new_parent);
     request->in.move.flags = flags;
     fuse_request_forward(request);
 }

@@ -63,6 +63,17 @@ static char *append(char **end, const char *text)
     return start;
 }
 
+void fuse_request_mean(struct fuse_request *request, fuse_ino_t node)
+{
+    struct live_inodes_meant *meant = &request->meant;
+    if (node == FUSE_ROOT_ID)
+        return;
+    CHECK(meant->count < LIVE_INODES_MEANT_MAX);
+    meant->generation_mask = UINT64_MAX >> NODE_GENERATION_SHIFT;
+    meant->of[meant->count++] = (struct live_inode_meant){fuse_node_inode(request->server, node),
+                                                          node >> NODE_GENERATION_SHIFT};
+}
+
 struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request_type *type,
                                       fuse_ino_t node, const char *name, const char *second_name)
 {
@@ -82,6 +93,7 @@ struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request
     request->who = (struct credentials){who->uid, who->gid, who->umask};
     request->name = append(&end, name);
     request->second_name = append(&end, second_name);
+    fuse_request_mean(request, node);
     return request;
 }
 
@@ -204,6 +216,7 @@ static void request_body(void *argument)
     struct fuse_request *request = argument;
     const struct fuse_request_type *type = request->type;
     bool is_undone = false;
+    live_inode_mean(request->server->volume->scheduler, &request->meant);
     int result = type->is_cleanup ? 0 : pass_gate(request);
     if (result == 0) {
         result = run_request(request);

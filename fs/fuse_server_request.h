@@ -22,6 +22,7 @@
 #include "fs/fuse_dialect.h"
 #include "fs/fuse_server.h"
 #include "fs/lane.h"
+#include "fs/live_inode.h"
 #include "fs/operation.h"
 #include "fs/range_locks.h"
 
@@ -68,7 +69,8 @@ struct fuse_request {
     bool was_patrolled; // it has been here for a while
     bool is_killed;     // nobody waits for the answer any more
     const struct fuse_request_type *type;
-    fuse_ino_t node; // of the file or the parent directory
+    fuse_ino_t node;                // of the file or the parent directory
+    struct live_inodes_meant meant; // whose lives the nodes of this request are
     struct fuse_handle *handle;
     struct credentials who;
     void *buffer; // from the server's io_buffers, NULL if none
@@ -212,6 +214,8 @@ struct fuse_request *fuse_request_new(fuse_req_t fuse, const struct fuse_request
 struct fuse_request *fuse_request_new_buffered(fuse_req_t fuse,
                                                const struct fuse_request_type *type,
                                                fuse_ino_t node, const char *name, size_t bytes);
+// Lane thread: the request names this node, too, beside the one that it was made with.
+void fuse_request_mean(struct fuse_request *request, fuse_ino_t node);
 // Lane thread: hands it to the core, which owns it from now on.
 void fuse_request_forward(struct fuse_request *request);
 

@@ -53,17 +53,38 @@ static int peek(struct volume *volume, uint64_t number, struct inode_disk *disk)
     return 0;
 }
 
+// Whether the running coroutine's caller meant this life of the number, or any.
+static bool is_meant(const struct inode *inode)
+{
+    const struct live_inodes_meant *meant = coroutine_local(inode->volume->scheduler);
+    for (uint32_t i = 0; meant != NULL && i < meant->count; i++) {
+        if (meant->of[i].number == inode->number &&
+            ((meant->of[i].generation ^ inode_generation(inode)) & meant->generation_mask) != 0)
+            return false;
+    }
+    return true;
+}
+
+static int load_meant(struct inode *inode, struct volume *volume, uint64_t number)
+{
+    int result = inode_load(inode, volume, number);
+    if (result != 0 || is_meant(inode))
+        return result;
+    inode_unload(inode);
+    return -ESTALE;
+}
+
 int live_inode_load(struct inode *inode, struct volume *volume, uint64_t number)
 {
     struct inode_disk disk;
     if (open_inode_find(volume, number) != NULL)
-        return inode_load(inode, volume, number);
+        return load_meant(inode, volume, number);
     int result = peek(volume, number, &disk);
     if (result == -ERROR_BLOCK_CHECKSUM)
-        return inode_load(inode, volume, number); // which says so
+        return load_meant(inode, volume, number); // which says so
     if (result != 0)
         return result;
-    return le32_get(disk.link_count) > 0 ? inode_load(inode, volume, number) : -ESTALE;
+    return le32_get(disk.link_count) > 0 ? load_meant(inode, volume, number) : -ESTALE;
 }
 
 int live_inode_next_orphan(struct volume *volume, uint32_t slot, uint64_t after, uint64_t *number,

@@ -8,8 +8,38 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/base/coroutine.h"
 #include "fs/inode.h"
 #include "fs/lock_set.h"
+
+// Numbers that the kernel got with a look of its own come back with the generation of the inode
+// that it saw (rule 14). A request may have waited long for its locks since: meanwhile another node
+// may have removed the file and used the number again.
+//
+//   n1  looks up "a": inode 7, generation 3       link 7 as "b" ─► waits for LOCK_INODE 7 ─► a
+//   stranger n2          holds it: removes "a" ── 7 is freed ── makes "c" in 7, generation 4 ──┘
+//   gets a name
+//
+struct live_inode_meant {
+    uint64_t number;
+    uint64_t generation; // as many of its low bits as the caller knows
+};
+
+enum { LIVE_INODES_MEANT_MAX = 2 };
+
+struct live_inodes_meant {
+    struct live_inode_meant of[LIVE_INODES_MEANT_MAX];
+    uint32_t count;
+    uint64_t generation_mask; // the bits that the caller knows
+};
+
+// For all that the running coroutine does from now on: live_inode_load of one of these numbers in
+// another life is -ESTALE. `meant` stays the caller's, for as long as the coroutine runs.
+static inline void live_inode_mean(struct scheduler *scheduler,
+                                   const struct live_inodes_meant *meant)
+{
+    coroutine_set_local(scheduler, meant);
+}
 
 // LOCK_INODE is held. 0; -ESTALE if there is no such inode any more (not logged: nothing is wrong);
 // else as inode_load. An unlinked inode is alive while this node has it open. Waits.

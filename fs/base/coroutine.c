@@ -41,6 +41,7 @@ struct coroutine {
     const char *name;
     void (*function)(void *argument);
     void *argument;
+    const void *local;
     bool is_waiting;
 };
 
@@ -279,6 +280,7 @@ struct coroutine *coroutine_start(struct scheduler *scheduler, const char *name,
     coroutine->name = name;
     coroutine->function = function;
     coroutine->argument = argument;
+    coroutine->local = NULL;
     coroutine->is_waiting = false;
     context_prepare(coroutine, scheduler);
     scheduler->alive++;
@@ -310,6 +312,17 @@ size_t scheduler_alive(const struct scheduler *scheduler)
 struct coroutine *coroutine_current(const struct scheduler *scheduler)
 {
     return scheduler->current;
+}
+
+void coroutine_set_local(struct scheduler *scheduler, const void *local)
+{
+    CHECK(scheduler->current != NULL);
+    scheduler->current->local = local;
+}
+
+const void *coroutine_local(const struct scheduler *scheduler)
+{
+    return scheduler->current != NULL ? scheduler->current->local : NULL;
 }
 
 void coroutine_wait(struct scheduler *scheduler)

@@ -33,6 +33,12 @@ struct coroutine *coroutine_start(struct scheduler *scheduler, const char *name,
 // The running coroutine, NULL outside of one.
 struct coroutine *coroutine_current(const struct scheduler *scheduler);
 
+// A pointer of the running coroutine's own, NULL when it starts: for what all that it calls must
+// know and none of it hands on.
+void coroutine_set_local(struct scheduler *scheduler, const void *local);
+// NULL outside of one.
+const void *coroutine_local(const struct scheduler *scheduler);
+
 // Suspends the running coroutine until somebody wakes it.
 void coroutine_wait(struct scheduler *scheduler);
 // Makes a waiting coroutine ready. It must be waiting and not be woken twice.

@@ -10,6 +10,7 @@
 
 #include "fs/base/check.h"
 #include "fs/cluster_lock.h"
+#include "fs/live_inode.h"
 #include "fs/open_file.h"
 #include "fs/operation.h"
 
@@ -97,6 +98,14 @@ static struct fake_file *by_inode(struct fake_volume *fake, uint64_t inode)
     return NULL;
 }
 
+// The front end must say which life of the number the kernel means (fs/live_inode.h).
+static void check_meant(const struct volume *volume, const struct fake_file *file)
+{
+    const struct live_inodes_meant *meant = coroutine_local(volume->scheduler);
+    CHECK(meant != NULL && meant->count > 0 && meant->generation_mask > file->generation);
+    CHECK(meant->of[0].number == file->inode && meant->of[0].generation == file->generation);
+}
+
 static void get_attributes(const struct fake_file *file, struct attributes *out)
 {
     *out = (struct attributes){
@@ -153,6 +162,7 @@ int operation_set_attributes(struct volume *volume, uint64_t inode, const struct
     struct fake_file *file = by_inode(fake_of(volume), inode);
     if (file == NULL)
         return -EPERM;
+    check_meant(volume, file);
     if (fields & SET_MODE)
         file->mode = (file->mode & S_IFMT) | (wanted->stat.st_mode & 07777);
     if (fields & SET_KILL_SUID)
@@ -219,7 +229,8 @@ int operation_read_link(struct volume *volume, uint64_t inode, char *target)
 int operation_link(struct volume *volume, uint64_t inode, uint64_t parent, const char *name,
                    struct attributes *out)
 {
-    (void)volume, (void)inode, (void)parent, (void)name, (void)out;
+    (void)parent, (void)name, (void)out;
+    check_meant(volume, by_inode(fake_of(volume), inode));
     return -EMLINK;
 }
 

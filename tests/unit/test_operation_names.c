@@ -9,6 +9,7 @@
 
 #include "fs/cluster_lock.h"
 #include "fs/inode.h"
+#include "fs/live_inode.h"
 #include "fs/lock_set.h"
 #include "fs/lock_types.h"
 #include "fs/transaction.h"
@@ -195,6 +196,44 @@ static void linking(void *argument)
 static void test_hard_links(void **state)
 {
     operation_world_run(*state, linking);
+}
+
+// --- numbers of an earlier life --------------------------------------------------------------
+
+// What is asked of a number by who saw it in another life of it changes nothing there.
+static void meaning_another_life(void *argument)
+{
+    struct operation_world *w = argument;
+    struct credentials root = {0, 0, 0};
+    struct attributes file, directory, out, wanted = {.stat = {.st_mode = 0600}};
+    assert_int_equal(make_file(w, "a", &file), 0);
+    assert_int_equal(operation_make_directory(w->volume, w->root, "d", 0755, &root, &directory), 0);
+    struct live_inodes_meant meant = {.of = {{file.inode, file.generation & 0x7f},
+                                             {directory.inode, directory.generation & 0x7f}},
+                                      .count = 2,
+                                      .generation_mask = 0x7f};
+    live_inode_mean(w->volume->scheduler, &meant);
+    assert_int_equal(operation_set_attributes(w->volume, file.inode, &wanted, SET_MODE, &out), 0);
+    assert_int_equal(operation_link(w->volume, file.inode, directory.inode, "x", &out), 0);
+    meant.of[0].generation ^= 1;
+    assert_int_equal(operation_set_attributes(w->volume, file.inode, &wanted, SET_MODE, &out),
+                     -ESTALE);
+    assert_int_equal(operation_set_xattr(w->volume, file.inode, "user.x", "1", 1, 0), -ESTALE);
+    assert_int_equal(operation_remove_xattr(w->volume, file.inode, "user.x"), -ESTALE);
+    assert_int_equal(operation_link(w->volume, file.inode, directory.inode, "y", &out), -ESTALE);
+    meant.of[0].generation ^= 1;
+    meant.of[1].generation ^= 2;
+    assert_int_equal(operation_link(w->volume, file.inode, directory.inode, "y", &out), -ENOENT);
+    assert_int_equal(operation_unlink(w->volume, directory.inode, "x"), -ENOENT);
+    assert_int_equal(operation_rename(w->volume, w->root, "a", directory.inode, "a", 0), -ENOENT);
+    live_inode_mean(w->volume->scheduler, NULL);
+    assert_int_equal(links_of(w, file.inode), 2);
+    assert_int_equal(operation_unlink(w->volume, directory.inode, "x"), 0);
+}
+
+static void test_another_life_is_not_meant(void **state)
+{
+    operation_world_run(*state, meaning_another_life);
 }
 
 // Behind the operations' back, for limits that take too long to reach.
@@ -512,6 +551,7 @@ int main(void)
         OPERATION_TEST(test_group_inheritance),
         OPERATION_TEST(test_symbolic_links),
         OPERATION_TEST(test_hard_links),
+        OPERATION_TEST(test_another_life_is_not_meant),
         OPERATION_TEST(test_too_many_links),
         OPERATION_TEST(test_directories),
         OPERATION_TEST(test_rename),

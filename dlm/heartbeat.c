@@ -127,35 +127,16 @@ static void tell_end(struct heartbeat *heartbeat)
     signal_send(&heartbeat->end);
 }
 
-// Whether anybody but this thread would see a difference.
-struct noticed {
-    uint64_t rounds;
-    uint32_t state, changes, verdicts, frees;
-};
-
-static struct noticed notice(const struct heartbeat *heartbeat)
-{
-    const struct heartbeat_machine *machine = &heartbeat->machine;
-    struct noticed noticed = {.rounds = machine->mailbox_rounds, .state = machine->state_durable};
-    for (uint32_t i = 0; i < machine->config.geometry->slot_count; i++) {
-        noticed.changes += machine->slots[i].watch.change_count;
-        noticed.changes += machine->slots[i].watch.changed_ns != 0;
-        noticed.verdicts += machine->slots[i].fences ? machine->slots[i].fence_verdict : 0;
-        noticed.frees += machine->slots[i].frees;
-    }
-    return noticed;
-}
-
 static void take_completion(struct heartbeat *heartbeat, enum heartbeat_io_type type, int result,
                             uint64_t submitted_ns)
 {
     uint64_t now_ns = environment_event_now_ns();
     uint64_t us = (now_ns - submitted_ns) / 1000;
-    struct noticed before = notice(heartbeat);
+    struct heartbeat_noticed before = heartbeat_machine_notice(&heartbeat->machine);
     if (type == HEARTBEAT_IO_WRITE_BEAT && us > heartbeat->beat_us_max)
         heartbeat->beat_us_max = us;
     heartbeat_machine_completed(&heartbeat->machine, result, now_ns);
-    struct noticed after = notice(heartbeat);
+    struct heartbeat_noticed after = heartbeat_machine_notice(&heartbeat->machine);
     if (memcmp(&before, &after, sizeof(before)) != 0) {
         signal_send(&heartbeat->change);
         pthread_cond_broadcast(&heartbeat->changed);

@@ -664,3 +664,16 @@ void heartbeat_machine_free(struct heartbeat_machine *machine, uint32_t slot, ui
     machine->slots[slot].free_at_ns = 0;
     machine->slots[slot].free_incarnation = incarnation;
 }
+
+struct heartbeat_noticed heartbeat_machine_notice(const struct heartbeat_machine *machine)
+{
+    struct heartbeat_noticed noticed = {.rounds = machine->mailbox_rounds,
+                                        .state = machine->state_durable};
+    for (uint32_t i = 0; i < machine->config.geometry->slot_count; i++) {
+        noticed.changes += machine->slots[i].watch.change_count;
+        noticed.changes += machine->slots[i].watch.changed_ns != 0;
+        noticed.verdicts += machine->slots[i].fences ? machine->slots[i].fence_verdict : 0;
+        noticed.frees += machine->slots[i].frees;
+    }
+    return noticed;
+}

@@ -130,6 +130,12 @@ const struct heartbeat_io *heartbeat_machine_next(struct heartbeat_machine *mach
                                                   uint64_t now_ns);
 // What came of machine->io: 0 or -errno; what was read stands in the buffer.
 void heartbeat_machine_completed(struct heartbeat_machine *machine, int result, uint64_t now_ns);
+// What others than the caller can see of the machine: equal, byte for byte, if nothing of it moved.
+struct heartbeat_noticed {
+    uint64_t rounds;
+    uint32_t state, changes, verdicts, frees;
+};
+struct heartbeat_noticed heartbeat_machine_notice(const struct heartbeat_machine *machine);
 // Orders; each takes effect with the next I/O.
 void heartbeat_machine_set_state(struct heartbeat_machine *machine, enum heartbeat_state state);
 void heartbeat_machine_watch(struct heartbeat_machine *machine, uint32_t slot, bool on);

@@ -12,6 +12,7 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/base/lamport.h"
+#include "fs/block_pool.h"
 
 // A version that no clock reaches: whoever wrote it did not mean well, and taking note of it would
 // leave no higher one to give out.
@@ -36,6 +37,7 @@ struct cache_lock {
 
 struct cache {
     struct cache_config config;
+    struct block_pool pool; // the blocks' bytes
     struct cache_block *by_address;
     struct cache_lock *locks;
     struct cache_list lru;      // oldest first
@@ -53,6 +55,7 @@ struct cache *cache_new(const struct cache_config *config)
     cache->config = *config;
     size_t bytes = config->bytes_max != 0 ? config->bytes_max : CACHE_BYTES_DEFAULT;
     cache->block_count_max = bytes / BLOCK_BYTES;
+    block_pool_init(&cache->pool);
     TAILQ_INIT(&cache->lru);
     TAILQ_INIT(&cache->detached);
     return cache;
@@ -64,7 +67,7 @@ static struct cache_block *block_new(struct cache *cache, const struct cache_ide
 {
     struct cache_block *block = calloc(1, sizeof(*block));
     CHECK(block != NULL);
-    block->bytes = block_buffer_new(BLOCK_BYTES);
+    block->bytes = block_pool_take(&cache->pool);
     block->address = identity->address;
     block->owner = identity->owner;
     block->type = identity->type;
@@ -78,7 +81,7 @@ static void block_free(struct cache_block *block)
 {
     CHECK(block->references == 0 && block->is_detached);
     CHECK(wait_queue_is_empty(&block->loaded) && !journal_block_is_busy(&block->journal));
-    free(block->bytes);
+    block_pool_give(&block->cache->pool, block->bytes);
     free(block);
 }
 
@@ -164,6 +167,7 @@ void cache_free(struct cache *cache)
     }
     free_detached(cache);
     CHECK(TAILQ_EMPTY(&cache->detached));
+    block_pool_end(&cache->pool);
     free(cache);
 }
 
@@ -394,6 +398,22 @@ int cache_read_unlocked(struct cache *cache, const struct cache_identity *identi
     if (error_is_check(result))
         result = read_bytes(cache, identity, buffer);
     return result;
+}
+
+void cache_offer(struct cache *cache, const struct cache_identity *identity, const void *bytes)
+{
+    struct cache_block *block = find(cache, identity->address);
+    if (block != NULL && !block->is_loading && block_is_stale(block, identity)) {
+        block_detach(block);
+        block = NULL;
+    }
+    if (block != NULL)
+        return;
+    cache->miss_count++;
+    block = block_new(cache, identity);
+    memcpy(block->bytes, bytes, BLOCK_BYTES);
+    block_attach(block);
+    cache_put(block);
 }
 
 // --- changing --------------------------------------------------------------------------------

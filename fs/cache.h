@@ -86,10 +86,15 @@ struct cache_block *cache_find(struct cache *cache, const struct cache_identity 
 // Whether the cache knows that the block is not what `identity` says: freed, or something else by
 // now. For readers whose address may be out of date, and who want no complaint then.
 bool cache_contradicts(struct cache *cache, const struct cache_identity *identity);
-// Reads and verifies past the cache, into `buffer` (4096 bytes, aligned), for readers that hold no
-// lock: a torn read is tried once more and then answered with its error, not logged (rule 36).
-// Waits.
+// Reads and verifies past the cache, into `buffer` (4096 bytes, aligned), for readers that hold
+// no lock or do not know what stands there: a torn read is tried once more and then answered with
+// its error, not logged (rule 36). Waits.
 int cache_read_unlocked(struct cache *cache, const struct cache_identity *identity, void *buffer);
+
+// What the caller just read with cache_read_unlocked, having held `identity->lock` since before:
+// kept as if the cache had read it, without reading it again. `bytes` stays the caller's. Does not
+// wait.
+void cache_offer(struct cache *cache, const struct cache_identity *identity, const void *bytes);
 
 struct cache_block *cache_get(struct cache_block *block);
 void cache_put(struct cache_block *block);

@@ -12,8 +12,15 @@
 #include "fs/interruptible.h"
 #include "fs/lock_types.h"
 
-// Idle rights kept before the oldest are given back.
-enum { IDLE_LOCKS_MAX = 65536 };
+// Idle rights kept before the oldest are given back: at least as many as the cache has blocks, for
+// a right that goes takes its blocks along.
+enum { IDLE_LOCKS_MIN = 65536 };
+
+static unsigned idle_max(const struct lock_table *table)
+{
+    uint64_t blocks = table->volume->options.cache_bytes / BLOCK_BYTES;
+    return blocks < IDLE_LOCKS_MIN ? IDLE_LOCKS_MIN : (unsigned)blocks;
+}
 
 // --- the table -------------------------------------------------------------------------------
 
@@ -133,7 +140,7 @@ void cluster_lock_put(struct cluster_lock *lock)
     CHECK(lock->references > 0);
     lock->references--;
     cluster_lock_settle(lock);
-    if (table->idle_count > IDLE_LOCKS_MAX)
+    if (table->idle_count > idle_max(table))
         give_back_oldest(table);
 }
 

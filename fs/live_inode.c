@@ -23,7 +23,8 @@ static struct cache_identity identity_of(uint64_t number)
     };
 }
 
-// What stands there now, of an inode. -ESTALE if it is none.
+// What stands there now, of an inode. -ESTALE if it is none. A living one stays in the cache:
+// whoever looks is about to use it.
 static int peek_on_device(struct volume *volume, const struct cache_identity *identity,
                           struct inode_disk *disk)
 {
@@ -31,6 +32,8 @@ static int peek_on_device(struct volume *volume, const struct cache_identity *id
     int result = cache_read_unlocked(volume->cache, identity, buffer);
     if (result == 0)
         *disk = *buffer;
+    if (result == 0 && le32_get(disk->link_count) > 0)
+        cache_offer(volume->cache, identity, buffer);
     free(buffer);
     // A wrong checksum alone means that it was this inode.
     if (result == 0 || !error_is_check(result) || result == -ERROR_BLOCK_CHECKSUM)

@@ -7,7 +7,7 @@ format_SHELL := fs/format_find.c
 # Cache, trees, free space, and what stands in inodes: blocks in, blocks out, all through the journal.
 LIBRARIES += fs_structures
 fs_structures_PURE  := fs/acl.c fs/tree_node.c
-fs_structures_SHELL := fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
+fs_structures_SHELL := fs/block_pool.c fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
                        fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
                        fs/allocator_choose.c fs/allocator_numbers.c \
                        fs/allocator_settle.c fs/allocator_summary.c fs/allocator.c fs/inode.c fs/extent_map.c \

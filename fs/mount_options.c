@@ -65,6 +65,12 @@ static bool set_lanes(struct mount_options *options, const char *value)
     return parse_number(value, 1, 64, &options->lanes);
 }
 
+static bool set_cache(struct mount_options *options, const char *value)
+{
+    return text_parse_size(value, &options->cache_bytes) &&
+           options->cache_bytes >= MOUNT_CACHE_BYTES_MIN;
+}
+
 static bool set_lease(struct mount_options *options, const char *value)
 {
     return parse_duration_ms(value, &options->lease_ms);
@@ -163,6 +169,7 @@ static const struct {
 } values[] = {
     {"port", set_port, "a port number, 1 to 65535"},
     {"lanes", set_lanes, "a number of threads, 1 to 64"},
+    {"cache", set_cache, "a size of at least 8M, such as 512M or 4G"},
     {"lease", set_lease, "a time such as 5 or 5s or 5000ms"},
     {"beat", set_beat, "a time such as 1 or 1s or 1000ms"},
     {"fence", set_fence, "the absolute path of a command"},
@@ -335,6 +342,8 @@ void mount_options_to_text(const struct mount_options *options, struct text *tex
              options->beat_ms);
     if (options->lanes != 0)
         text_add(text, ",lanes=%u", options->lanes);
+    if (options->cache_bytes != 0)
+        text_add(text, ",cache=%llu", (unsigned long long)options->cache_bytes);
     if (options->fence[0] != '\0')
         text_add(text, ",fence=%s", options->fence);
     if (options->watchdog[0] != '\0')

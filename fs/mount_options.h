@@ -26,6 +26,7 @@ struct mount_options {
     uint32_t lease_ms;         // how long a node may write after its last acknowledged heartbeat
     uint32_t beat_ms;          // how often it beats
     uint32_t lanes;            // data threads; 0: by the number of CPUs
+    uint64_t cache_bytes;      // of metadata kept in memory; 0: by the size of memory
     unsigned long mount_flags; // MS_* of the generic options, MS_RDONLY among them
     char log_path[256];        // MOUNT_LOG_FILE: lines are appended
     char fence[256];           // command that fences a node; empty: by lease alone
@@ -33,6 +34,7 @@ struct mount_options {
 };
 
 enum {
+    MOUNT_CACHE_BYTES_MIN = 8 << 20,
     MOUNT_PORT_DEFAULT = 7713,
     MOUNT_BEAT_MS_DEFAULT = 1000,
     MOUNT_LEASE_MS_DEFAULT = 5000,

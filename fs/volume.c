@@ -128,6 +128,7 @@ static struct cache *make_cache(struct volume *volume)
         .log = volume->log,
         .clock = &volume->clock,
         .block_count = volume->geometry.block_count,
+        .bytes_max = volume->options.cache_bytes,
     };
     for (int i = 0; i < 16; i++)
         config.format_id[i] = volume->geometry.format_id[i];

@@ -30,7 +30,8 @@ struct volume_options {
     bool is_local;
     bool strict_atime; // else relatime
     bool no_atime;
-    bool keep_names; // the kernel may keep names and attributes (docs/caching.md)
+    uint64_t cache_bytes; // of metadata kept in memory; 0: CACHE_BYTES_DEFAULT
+    bool keep_names;      // the kernel may keep names and attributes (docs/caching.md)
 };
 
 struct volume {

@@ -16,6 +16,7 @@
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
+#include "fs/cache.h"
 #include "fs/cluster.h"
 #include "fs/control_server.h"
 #include "fs/dlm_service.h"
@@ -196,6 +197,16 @@ static void member_ended(void *context, int error)
     worker_moved(context);
 }
 
+// Metadata kept in memory: a sixteenth of the machine's, which leaves the rest to its VMs.
+static uint64_t cache_bytes(const struct mount_options *options)
+{
+    const uint64_t least = CACHE_BYTES_DEFAULT, most = 4ull << 30;
+    if (options->cache_bytes != 0)
+        return options->cache_bytes;
+    uint64_t share = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 16;
+    return share < least ? least : share > most ? most : share;
+}
+
 // --- joining ---------------------------------------------------------------------------------
 
 static int make_volume(struct worker *worker)
@@ -221,6 +232,7 @@ static int make_volume(struct worker *worker)
                 .is_local = options->is_local,
                 .strict_atime = options->atime == MOUNT_STRICTATIME,
                 .no_atime = options->atime == MOUNT_NOATIME,
+                .cache_bytes = cache_bytes(options),
                 .keep_names = options->keep_names,
             },
         .geometry = worker->geometry,

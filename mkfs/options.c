@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/base/text.h"
+
 static const char usage_text[] =
     "usage: mkfs.lunfs [OPTIONS] DEVICE|FILE\n"
     "Makes a lunfs volume: a file system that many hosts mount at once.\n"
@@ -59,24 +61,6 @@ static bool parse_digits(const char *text, uint64_t *value, const char **end)
     *value = strtoull(text, &stop, 10);
     *end = stop;
     return errno == 0;
-}
-
-static bool parse_size(const char *text, uint64_t *bytes)
-{
-    static const char units[] = "KMGT";
-    const char *end;
-    if (!parse_digits(text, bytes, &end))
-        return false;
-    if (*end == '\0')
-        return true;
-    const char *unit = strchr(units, toupper((unsigned char)*end));
-    if (unit == NULL || (strcmp(end + 1, "") != 0 && strcmp(end + 1, "iB") != 0))
-        return false;
-    unsigned shift = 10 * (unsigned)(unit - units + 1);
-    if (*bytes > UINT64_MAX >> shift)
-        return false;
-    *bytes <<= shift;
-    return true;
 }
 
 static int hex_digit(char c)
@@ -174,7 +158,7 @@ static int take_slots(const char *text, struct mkfs_options *options)
 
 static int take_journal_size(const char *text, struct mkfs_options *options)
 {
-    if (!parse_size(text, &options->journal_bytes) || options->journal_bytes == 0)
+    if (!text_parse_size(text, &options->journal_bytes) || options->journal_bytes == 0)
         return complain("'%s' is no journal size, which looks like 64M", text);
     return -1;
 }

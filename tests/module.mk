@@ -3,7 +3,7 @@
 # run them. Unit tests and the simulator have module.mk files of their own, one folder below.
 
 POSIX_TESTS   := names unnamed attributes permissions flags times limits data locks full
-TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/hold_open \
+TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/entries tests/hold_open \
                  tests/caching tests/open_for_write tests/together tests/visibility tests/visibility_listing \
                  tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
@@ -12,6 +12,7 @@ tests/null_fuse_LDLIBS  := -lfuse3
 
 tests/nodes_SOURCES     := tests/bench/nodes.c
 tests/survivor_SOURCES  := tests/bench/survivor.c
+tests/entries_SOURCES   := tests/bench/entries.c
 tests/hold_open_SOURCES := tests/cluster/hold_open.c
 
 tests/lun_proxy_SOURCES := tests/lib/lun_proxy.c

@@ -57,3 +57,32 @@ void text_copy(char *to, size_t capacity, const char *from)
     memcpy(to, from, length);
     to[length] = '\0';
 }
+
+// Whether the decimal number that begins there fits; `*end` is behind it.
+static bool parse_digits(const char *string, uint64_t *value, const char **end)
+{
+    bool fits = true;
+    *value = 0;
+    for (*end = string; **end >= '0' && **end <= '9'; (*end)++)
+        fits = fits && !__builtin_mul_overflow(*value, 10, value) &&
+               !__builtin_add_overflow(*value, (uint64_t)(**end - '0'), value);
+    return fits && *end != string;
+}
+
+bool text_parse_size(const char *string, uint64_t *bytes)
+{
+    static const char units[] = "KkMmGgTt";
+    const char *end;
+    if (!parse_digits(string, bytes, &end))
+        return false;
+    if (*end == '\0')
+        return true;
+    const char *unit = strchr(units, *end);
+    if (unit == NULL || (end[1] != '\0' && strcmp(end + 1, "iB") != 0))
+        return false;
+    unsigned shift = 10 * ((unsigned)(unit - units) / 2 + 1);
+    if (*bytes > UINT64_MAX >> shift)
+        return false;
+    *bytes <<= shift;
+    return true;
+}

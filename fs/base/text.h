@@ -21,6 +21,10 @@ void text_add_uuid(struct text *text, const uint8_t uuid[16]);
 // A size in the largest binary unit that keeps three digits: 8.00 GiB.
 void text_add_size(struct text *text, uint64_t bytes);
 
+// The other way: a decimal number of bytes, or of KiB, MiB, GiB, TiB with K, M, G, T behind it,
+// also as KiB and so on, in either case. False if it is anything else, or more than 64 bits hold.
+bool text_parse_size(const char *string, uint64_t *bytes);
+
 // Copies as much of `from` as fits, always terminated; `capacity` > 0.
 void text_copy(char *to, size_t capacity, const char *from);
 

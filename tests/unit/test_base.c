@@ -85,6 +85,33 @@ static void test_text_sizes(void **state)
     assert_string_equal(text.bytes, "512 B 8.00 GiB 150 MiB");
 }
 
+static void test_text_reads_sizes(void **state)
+{
+    static const struct {
+        const char *string;
+        uint64_t bytes;
+    } rows[] = {
+        {"0", 0},
+        {"512", 512},
+        {"3K", 3 << 10},
+        {"96m", 96 << 20},
+        {"8GiB", (uint64_t)8 << 30},
+        {"16777215T", (uint64_t)16777215 << 40},
+        {"18446744073709551615", UINT64_MAX},
+    };
+    static const char *const refused[] = {"",   "K",   "-1",        " 1",
+                                          "1B", "1KB", "1 K",       "18446744073709551616",
+                                          "1P", "0x8", "16777216T", "18446744073709551615K"};
+    uint64_t bytes;
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(text_parse_size(rows[i].string, &bytes));
+        assert_int_equal(bytes, rows[i].bytes);
+    }
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        assert_false(text_parse_size(refused[i], &bytes));
+}
+
 static void test_error_table(void **state)
 {
     (void)state;
@@ -190,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_random_is_its_seed),
         cmocka_unit_test(test_text_cuts),
         cmocka_unit_test(test_text_sizes),
+        cmocka_unit_test(test_text_reads_sizes),
         cmocka_unit_test(test_error_table),
         cmocka_unit_test(test_coroutines_run_in_order),
         cmocka_unit_test(test_coroutines_keep_their_stacks),

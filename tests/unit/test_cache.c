@@ -404,6 +404,61 @@ static void unlocked_reads_try_twice(void **state)
     structure_world_close(&world);
 }
 
+static void read_past_the_cache_and_offer(const struct cache_identity *identity,
+                                          void (*meanwhile)(const struct cache_identity *identity))
+{
+    uint8_t *buffer = block_buffer_new(BLOCK_BYTES);
+    assert_int_equal(cache_read_unlocked(world.volume.cache, identity, buffer), 0);
+    if (meanwhile != NULL)
+        meanwhile(identity);
+    cache_offer(world.volume.cache, identity, buffer);
+    free(buffer);
+}
+
+static void change_to_99(const struct cache_identity *identity)
+{
+    struct cache_block *block = read_block(identity->address);
+    struct journal_handle *handle = structure_world_begin(&world, 1);
+    cache_change(block, handle);
+    *counter_of(block) = 99;
+    journal_transaction_end(handle);
+    cache_put(block);
+}
+
+static void run_offered(void *argument)
+{
+    (void)argument;
+    struct cache *cache = world.volume.cache;
+    struct cache_identity identity = identity_of(BASE + 20);
+
+    // What was read once is not read again.
+    read_past_the_cache_and_offer(&identity, NULL);
+    uint64_t reads = world.memory.read_count;
+    cache_put(read_block(identity.address));
+    assert_int_equal(world.memory.read_count, reads);
+
+    // What is there already stays: it may be newer than what is offered.
+    read_past_the_cache_and_offer(&identity, change_to_99);
+    struct cache_block *block = read_block(identity.address);
+    assert_int_equal(*counter_of(block), 99);
+    cache_put(block);
+
+    // It goes with its lock like any other.
+    struct cache_identity next = identity_of(BASE + 31);
+    cache_drop_lock(cache, next.lock);
+    read_past_the_cache_and_offer(&next, NULL);
+    cache_drop_lock(cache, next.lock);
+    assert_null(cache_find(cache, &next));
+}
+
+static void what_was_read_past_it_can_stay(void **state)
+{
+    (void)state;
+    open_world(0);
+    structure_world_run(&world, run_offered, NULL);
+    structure_world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +471,7 @@ int main(void)
         cmocka_unit_test(stale_blocks_are_read_anew),
         cmocka_unit_test(a_lock_takes_its_blocks_along),
         cmocka_unit_test(unlocked_reads_try_twice),
+        cmocka_unit_test(what_was_read_past_it_can_stay),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }

@@ -39,16 +39,18 @@ static void test_all_of_ours(void **state)
     struct mount_options options;
     char why[256];
     (void)state;
-    assert_true(parse(&options,
-                      "local,ro,norecovery,port=9,lease=8s,beat=250ms,lanes=3,noatime,debug,"
-                      "fence=/sbin/f,watchdog=/dev/watchdog,log=/tmp/l",
-                      why));
+    assert_true(
+        parse(&options,
+              "local,ro,norecovery,port=9,lease=8s,beat=250ms,lanes=3,cache=96MiB,noatime,debug,"
+              "fence=/sbin/f,watchdog=/dev/watchdog,log=/tmp/l",
+              why));
     assert_true(options.is_local && options.is_read_only && options.no_recovery && options.debug);
     assert_int_equal(options.mount_flags, MS_RDONLY);
     assert_int_equal(options.port, 9);
     assert_int_equal(options.lease_ms, 8000);
     assert_int_equal(options.beat_ms, 250);
     assert_int_equal(options.lanes, 3);
+    assert_int_equal(options.cache_bytes, 96 << 20);
     assert_int_equal(options.atime, MOUNT_NOATIME);
     assert_int_equal(options.log, MOUNT_LOG_FILE);
     assert_string_equal(options.fence, "/sbin/f");
@@ -78,6 +80,9 @@ static void test_refused(void **state)
         {"locals", "'locals'"},
         {"port=0", "port"},
         {"port=65536", "port"},
+        {"cache=7M", "cache"},
+        {"cache=lots", "cache"},
+        {"cache=99999999T", "cache"},
         {"port=-1", "port"},
         {"port=", "port"},
         {"port", "port"},

@@ -67,6 +67,8 @@ struct ring3_options {
     uint64_t faults;          // mask of 1 << enum ring3_fault; UINT64_MAX: all
     bool is_short;            // a few seconds, some operations, one fault
     FILE *trace;              // NULL: none
+    // Serves one history after the other, as long as they hold: what has failed leaves coroutines.
+    struct scheduler *scheduler;
 };
 
 struct ring3_result {
@@ -267,6 +269,8 @@ struct ring3 {
     uint64_t work_ns;                   // about how long the clients' part lasts
 };
 
+// A scheduler for them, which keeps as many stacks as a history has at once.
+struct scheduler *ring3_scheduler_new(void);
 void ring3_run(const struct ring3_options *options, struct ring3_result *result);
 
 // The first one counts.

@@ -185,6 +185,7 @@ int main(int argc, char **argv)
     setlinebuf(stdout);                 // what it had said is there when a CHECK ends it
     mallopt(M_MMAP_THRESHOLD, 1 << 28); // the same memory serves all histories
     mallopt(M_TRIM_THRESHOLD, 1 << 28);
+    settings.options.scheduler = ring3_scheduler_new();
     bool holds = settings.corpus == NULL || run_corpus(&settings, &sum);
     holds = holds && run_range(&settings, &sum);
     if (settings.prints_table)

@@ -102,8 +102,6 @@ static void begin(struct ring3 *ring3, const struct ring3_options *options)
     random_init(&ring3->fault_random, random_u64(&random));
     uint64_t world_seed = random_u64(&random);
     unsigned machines = random_one_in(&random, 4) ? 2 + (unsigned)random_below(&random, 4) : 3;
-    if (machines == 2)
-        machines = 3; // two nodes are the membership simulator's
     unsigned operations = options->is_short ? 40 + (unsigned)random_below(&random, 40)
                                             : 300 + (unsigned)random_below(&random, 200);
     unsigned faults = options->is_short ? 1 : 2 + (unsigned)random_below(&random, 4);
@@ -147,6 +145,7 @@ static bool run_until(struct ring3 *ring3, uint64_t for_ns, bool (*holds)(struct
         if (ring3->world->now_ns >= until_ns || !world_step(ring3->world))
             return false;
         ring3->result.steps++;
+        ring3_faults_look(ring3);
     }
     return !ring3->result.is_failed;
 }

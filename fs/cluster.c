@@ -499,10 +499,11 @@ void cluster_abandon(struct cluster *cluster)
 {
     cluster->is_closing = true;
     wait_for_helpers(cluster);
-    if (cluster->presence != NULL) {
+    struct presence *presence = cluster->presence;
+    if (presence != NULL) {
         forget_fence(cluster);
-        presence_abandon(cluster->presence);
-        cluster->presence = NULL;
+        cluster->presence = NULL; // views still come, and it carries out no orders any more
+        presence_abandon(presence);
     }
     cluster_free(cluster);
 }

@@ -14,6 +14,8 @@
 #include "fs/recovery.h"
 #include "fs/slot_takeover.h"
 
+enum { REPLAY_AGAIN_NS = 1000 * 1000 * 1000 };
+
 static const char *name_of(struct cluster *cluster, uint32_t node_id)
 {
     const struct transport_node *node = corosync_config_node(cluster->corosync_config, node_id);
@@ -196,13 +198,26 @@ struct replay_job {
     struct membership_node node;
 };
 
+// The path may fail for a moment, and nobody else replays as long as this node beats. Once its path
+// is gone for good it beats no more: then the journal is another's.
+static bool tries_again(const struct cluster *cluster, int result)
+{
+    return result == -EIO && !cluster->is_closing && !gate_has_ended(cluster->config.volume->gate);
+}
+
 static void replay(void *argument)
 {
     struct replay_job *job = argument;
     struct cluster *cluster = job->cluster;
+    struct volume *volume = cluster->config.volume;
     struct recovery_victim victim = {job->node.slot, job->node.incarnation};
-    int result = recovery_replay_and_free(cluster->config.volume,
-                                          presence_heartbeat(cluster->presence), &victim, 1);
+    int result;
+    do {
+        result =
+            recovery_replay_and_free(volume, presence_heartbeat(cluster->presence), &victim, 1);
+        if (tries_again(cluster, result))
+            environment_sleep(cluster->config.environment, REPLAY_AGAIN_NS);
+    } while (tries_again(cluster, result));
     if (result == 0 && !cluster->is_closing)
         cluster_node_event(cluster, MEMBERSHIP_EVENT_REPLAYED, &job->node);
     free(job);

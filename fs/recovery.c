@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/recovery.h"
 
+#include <errno.h>
+
 #include "dlm/heartbeat.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
@@ -40,9 +42,11 @@ static int replay(struct volume *volume, const struct recovery_victim *victims, 
     }
     log_error(volume->log, error_is_check(result) ? -result : 0,
               "%s: replaying the journal of slot %u%s failed at block %llu: %s; what the node held "
-              "stays locked: unmount everywhere and run fsck.lunfs",
+              "stays locked%s",
               volume->device->name, victims[0].slot, count > 1 ? " and others" : "",
-              (unsigned long long)report.error_address, error_text(result));
+              (unsigned long long)report.error_address, error_text(result),
+              result == -EIO ? " until a replay succeeds"
+                             : ": unmount everywhere and run fsck.lunfs");
     return result;
 }
 

@@ -24,7 +24,7 @@ struct recovery_victim {
 };
 
 // Replays the victims' journals together and frees their slots; they are fenced. 0, or the error
-// with which it stopped (logged; nothing is freed then). Waits.
+// with which it stopped (logged; nothing is freed then). After -EIO it may be tried again. Waits.
 int recovery_replay_and_free(struct volume *volume, struct heartbeat *heartbeat,
                              const struct recovery_victim *victims, size_t count);
 

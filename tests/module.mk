@@ -59,12 +59,17 @@ bench: packages
 	@BUILD=$(BUILD) tests/bench/bench
 
 # SEEDS=n histories of whole nodes from FIRST=s on; make sim-shrink SEED=s makes a failing one smaller.
-.PHONY: sim sim-shrink
+# make sim-campaign LONG=n SHORT=n CAMPAIGN=s goes on where it was interrupted (tests/sim/campaign).
+.PHONY: sim sim-shrink sim-campaign
 SEEDS ?= 1000
 FIRST ?= 1
-sim sim-shrink: packages
+sim sim-shrink sim-campaign: packages
 	@$(MAKE) --no-print-directory -j2 $(BUILD)/tests/ring3-sim
-	@REPOSITORY=$(CURDIR) BUILD=$(BUILD) $(if $(filter sim,$@),$(BUILD)/tests/ring3-sim --table --seeds $(SEEDS) --first $(FIRST),tests/sim/shrink-ring3 $(SEED)) $(OPTIONS)
+	@REPOSITORY=$(CURDIR) BUILD=$(BUILD) $(SIM_$@) $(OPTIONS)
+
+SIM_sim          = $(BUILD)/tests/ring3-sim --table --jobs $$(nproc) --seeds $(SEEDS) --first $(FIRST)
+SIM_sim-shrink   = tests/sim/shrink-ring3 $(SEED)
+SIM_sim-campaign = tests/sim/campaign $(LONG) $(SHORT) $(CAMPAIGN)
 
 # With SABOTAGE=1 and a BUILD of its own: what tests/lib/run-sabotage runs.
 sabotage-programs:

@@ -22,7 +22,7 @@
 enum {
     STACK_BYTES = 256 << 10, // touched pages only cost memory
     GUARD_BYTES = 4 << 10,
-    POOL_MAX = 64,
+    POOL_MAX = 64, // unless scheduler_keep says otherwise
 };
 
 struct context {
@@ -50,7 +50,7 @@ TAILQ_HEAD(coroutine_list, coroutine);
 struct scheduler {
     struct coroutine_list ready;
     struct coroutine_list pool;
-    size_t pool_count;
+    size_t pool_count, pool_max;
     size_t alive;
     struct coroutine *current;
     struct coroutine *finished; // to be recycled once its stack is left
@@ -216,7 +216,13 @@ struct scheduler *scheduler_new(void)
     CHECK(scheduler != NULL);
     TAILQ_INIT(&scheduler->ready);
     TAILQ_INIT(&scheduler->pool);
+    scheduler->pool_max = POOL_MAX;
     return scheduler;
+}
+
+void scheduler_keep(struct scheduler *scheduler, size_t stack_count_max)
+{
+    scheduler->pool_max = stack_count_max;
 }
 
 static void coroutine_destroy(struct coroutine *coroutine)
@@ -265,7 +271,7 @@ static void recycle_finished(struct scheduler *scheduler)
         return;
     scheduler->finished = NULL;
     scheduler->alive--;
-    if (scheduler->pool_count >= POOL_MAX) {
+    if (scheduler->pool_count >= scheduler->pool_max) {
         coroutine_destroy(coroutine);
         return;
     }

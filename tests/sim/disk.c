@@ -22,6 +22,7 @@ struct flight {
     enum block_operation operation;
     uint64_t offset;
     size_t length;
+    uint64_t submitted_ns;
     uint8_t *bytes;       // of a WRITE: the request's buffer, or `owned`
     uint8_t *owned;       // copied when the node stopped
     uint64_t flush_order; // of a FLUSH: what had landed when it was submitted
@@ -39,6 +40,7 @@ struct path {
     bool is_stopped;
     bool writes_through;
     uint64_t paused_until_ns;
+    uint64_t slow_ns_max; // 0: as the disk's options say
 };
 TAILQ_HEAD(path_list, path);
 
@@ -198,6 +200,7 @@ static struct flight *flight_new(struct path *path, struct block_request *reques
         .operation = request->operation,
         .offset = request->offset,
         .length = request->length,
+        .submitted_ns = disk->world->now_ns,
         .bytes = request->buffer,
         .flush_order = disk->pages.landed,
     };
@@ -222,10 +225,13 @@ static bool is_slow(struct sim_disk *disk, const struct block_request *request)
            random_one_in(&disk->world->random, options->slow_one_in);
 }
 
-static uint64_t draw_latency_ns(struct sim_disk *disk, const struct block_request *request)
+static uint64_t draw_latency_ns(const struct path *path, const struct block_request *request)
 {
+    struct sim_disk *disk = path->disk;
     const struct sim_disk_options *options = &disk->options;
     uint64_t most = is_slow(disk, request) ? options->slow_ns_max : options->latency_ns_max;
+    if (path->slow_ns_max > most)
+        most = path->slow_ns_max;
     return options->latency_ns_min +
            random_below(&disk->world->random, most - options->latency_ns_min + 1);
 }
@@ -241,7 +247,7 @@ static void path_submit(struct block_device *device, struct block_request *reque
     count_submitted(disk, request->operation);
     struct flight *flight = flight_new(path, request);
     world_event_arm(disk->world, &flight->event,
-                    disk->world->now_ns + draw_latency_ns(disk, request));
+                    disk->world->now_ns + draw_latency_ns(path, request));
 }
 
 // --- paths ---------------------------------------------------------------------------------------
@@ -294,9 +300,10 @@ static void orphan(struct sim_disk *disk, struct flight *flight)
     }
     // Some of it waits in a queue for longer.
     uint64_t late_ns = disk->options.late_ns_max > 0 ? disk->options.late_ns_max : 1000000000;
-    if (random_one_in(&disk->world->random, 2))
+    uint64_t latest_ns = flight->submitted_ns + late_ns, at_ns = flight->event.at_ns;
+    if (latest_ns > at_ns && random_one_in(&disk->world->random, 2))
         world_event_arm(disk->world, &flight->event,
-                        flight->event.at_ns + random_below(&disk->world->random, late_ns));
+                        at_ns + random_below(&disk->world->random, latest_ns - at_ns));
 }
 
 void sim_disk_stop(struct block_device *device)
@@ -323,6 +330,11 @@ void sim_disk_pause(struct block_device *device, uint64_t until_ns)
         if (flight->has_landed)
             world_event_arm(path->disk->world, &flight->event, until_ns);
     }
+}
+
+void sim_disk_slow(struct block_device *device, uint64_t latency_ns_max)
+{
+    ((struct path *)device)->slow_ns_max = latency_ns_max;
 }
 
 void sim_disk_write_through(struct block_device *device)

@@ -34,7 +34,7 @@ struct sim_disk_options {
     uint32_t slow_one_in; // one in so many takes up to slow_ns_max; 0: none
     uint64_t slow_ns_max;
     uint64_t slow_first, slow_last; // of those only that touch these bytes
-    uint64_t late_ns_max;           // what a stopped path has in flight may take longer by; 0: 1 s
+    uint64_t late_ns_max; // how long after its submission a stopped path's may land; 0: 1 s
 };
 
 // All zeros, durable. The disk belongs to the caller.
@@ -56,6 +56,8 @@ void sim_disk_stop_all(struct sim_disk *disk);
 // The node's process stands still until then, as by SIGSTOP: what it has in flight lands, and it
 // hears of it only then. An earlier moment shortens the pause.
 void sim_disk_pause(struct block_device *path, uint64_t until_ns);
+// Each request on this path takes up to so long from now on; 0: as on the others.
+void sim_disk_slow(struct block_device *path, uint64_t latency_ns_max);
 // What lands on this path is durable at once (FUA).
 void sim_disk_write_through(struct block_device *path);
 // Requests that have not landed yet, those of a stopped path among them.

@@ -574,8 +574,9 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     sim->trace = trace;
     sim->geometry.slot_count = SIM_SLOTS;
     sim->geometry.slot_table_block = 32;
+    sim->lives = calloc(SIM_LIVES_MAX, sizeof(*sim->lives));
     sim->epochs = calloc(SIM_EPOCHS_MAX, sizeof(*sim->epochs));
-    CHECK(sim->epochs != NULL);
+    CHECK(sim->lives != NULL && sim->epochs != NULL);
     world_init(&sim->world, seed, scheduler);
     disk_init(sim);
     make_nodes(sim);
@@ -600,6 +601,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
     disk_deinit(sim);
     free_lives(sim);
     world_deinit(&sim->world);
+    free(sim->lives);
     free(sim->epochs);
     free(sim);
 }

@@ -232,7 +232,7 @@ struct sim {
     struct sim_node nodes[SIM_NODES_MAX];
     uint64_t ring_sequence;
     uint32_t life_count;
-    struct sim_life lives[SIM_LIVES_MAX];
+    struct sim_life *lives; // SIM_LIVES_MAX
     uint32_t epoch_count;
     struct sim_epoch *epochs;
     bool is_healing;  // no new faults

@@ -73,6 +73,9 @@ tests/sabotage-claim_SOURCES   := tests/sim/sabotage_claim.c tests/sim/sabotage_
 tests/sabotage-claim_LIBRARIES := mkfs_layout dlm format base
 endif
 
+# Programs that run seeded histories of rings 2 and 3.
+SEEDS_SOURCES := tests/sim/seeds.c tests/sim/seeds_jobs.c tests/sim/seeds_state.c
+
 # Ring 2: one whole node on a disk that is cut off at any write.
 RING2_SIM_SOURCES := tests/sim/ring2_acl.c tests/sim/ring2_attributes.c tests/sim/ring2_check.c \
                      tests/sim/ring2_client.c tests/sim/ring2_cut.c tests/sim/ring2_damage.c \
@@ -86,7 +89,7 @@ RING2_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_core fs_structures jo
                        mkfs_layout format base
 
 TEST_PROGRAMS += tests/ring2-sim
-tests/ring2-sim_SOURCES   := tests/sim/ring2_sim.c $(RING2_SIM_SOURCES)
+tests/ring2-sim_SOURCES   := tests/sim/ring2_sim.c $(SEEDS_SOURCES) $(RING2_SIM_SOURCES)
 tests/ring2-sim_LIBRARIES := $(RING2_SIM_LIBRARIES)
 tests/ring2-sim_LDLIBS    := -lz
 
@@ -100,7 +103,9 @@ endif
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
 RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/ring3_content.c \
-                     tests/sim/ring3_corosync.c tests/sim/ring3_faults.c tests/sim/ring3_files.c \
+                     tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
+                     tests/sim/ring3_faults_disk.c tests/sim/ring3_faults_network.c \
+                     tests/sim/ring3_faults_nodes.c tests/sim/ring3_files.c \
                      tests/sim/ring3_guard.c tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
                      tests/sim/ring3_names.c tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
@@ -111,7 +116,7 @@ RING3_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_structures journal dl
                        mkfs_layout format base
 
 TEST_PROGRAMS += tests/ring3-sim
-tests/ring3-sim_SOURCES   := tests/sim/ring3_sim.c $(RING3_SIM_SOURCES)
+tests/ring3-sim_SOURCES   := tests/sim/ring3_sim.c tests/sim/ring3_tally.c $(SEEDS_SOURCES) $(RING3_SIM_SOURCES)
 tests/ring3-sim_LIBRARIES := $(RING3_SIM_LIBRARIES)
 tests/ring3-sim_LDLIBS    := -lz
 

@@ -14,7 +14,7 @@
 //   ring3_heartbeat.c  dlm/heartbeat.h over events        ring3_tree.c    names
 //   ring3_transport.c  dlm/transport.h over events        ring3_content.c what files hold
 //   ring3_corosync.c   dlm/membership_corosync.h          ring3_client.c  what a client does next
-//   ring3_guard.c      fs/guard_rules.c over events       ring3_faults.c  what goes wrong
+//   ring3_guard.c      fs/guard_rules.c over events       ring3_faults*.c what goes wrong
 //   ring3_machine.c    power, network, clocks             ring3_history.c a history, its end
 #pragma once
 
@@ -58,21 +58,27 @@ enum ring3_fault {
 #undef RING3_FAULT
     RING3_FAULT_COUNT,
 };
+#define RING3_FAULTS_ALL (((uint64_t)1 << RING3_FAULT_COUNT) - 1)
+const char *ring3_fault_name(enum ring3_fault fault);
+const char *ring3_fault_sentence(enum ring3_fault fault);
 
 struct ring3_options {
     uint64_t seed;
     unsigned machine_count;   // 0: the seed decides
     unsigned operation_count; // of all clients together; 0: the seed decides
     unsigned fault_count;     // UINT_MAX: the seed decides
-    uint64_t faults;          // mask of 1 << enum ring3_fault; UINT64_MAX: all
+    uint64_t faults;          // mask of 1 << enum ring3_fault
     bool is_short;            // a few seconds, some operations, one fault
     FILE *trace;              // NULL: none
+    // Serves one history after the other, as long as they hold: what has failed leaves coroutines.
+    struct scheduler *scheduler;
 };
 
 struct ring3_result {
     bool is_failed;
     char failure[RING3_FAILURE_BYTES];
     uint64_t operations, unknown, transfers; // answered, lost with their node, past the core
+    uint64_t looks;                          // of the last one at everything, answered
     uint64_t lives, recoveries, virtual_ns, writes, late_writes, steps;
     uint64_t faults[RING3_FAULT_COUNT][3]; // by enum ring3_phase
     unsigned machine_count;
@@ -133,6 +139,7 @@ struct ring3_life {
     bool has_left; // cleanly
     bool is_over;
     unsigned user_count; // clients in an operation
+    bool had_errors;     // of its path: what an operation answered with EIO has done is open
     unsigned error_count;
     char first_error[200];
     struct wait_queue moved;
@@ -153,6 +160,8 @@ bool ring3_life_is_paused(const struct ring3_life *life);
 void ring3_life_stall(struct ring3_life *life, uint64_t until_ns);
 // Unmounts cleanly as soon as nobody works on it.
 void ring3_life_leave(struct ring3_life *life);
+// An operation failed half-way, for all that anybody knows: it is unmounted.
+void ring3_life_doubt(struct ring3_life *life);
 void ring3_life_free(struct ring3_life *life);
 // A dead life lets go of the LUN once its last I/O has landed, or its machine's power is off.
 void ring3_life_close_if_drained(struct ring3_life *life);
@@ -207,6 +216,17 @@ bool ring3_totem_drained(struct ring3_life *life);
 
 // --- machines ------------------------------------------------------------------------------------
 
+// What is wrong with a machine's path to the LUN; zeros: nothing.
+struct ring3_path {
+    uint32_t failing;      // operations, 1u << BLOCK_WRITE ...: they fail with EIO,
+    uint32_t error_one_in; // one in so many of them
+    uint64_t slow_ns_max;  // what a request may take; 0: as usual
+};
+
+// Clocks run at so many thousandths of the world's. The lease's L/10 covers two of them that are
+// 3 % off.
+enum { RING3_CLOCK_RATE_LEAST = 970, RING3_CLOCK_RATES = 61 };
+
 struct ring3_machine {
     struct ring3 *ring3;
     uint32_t node_id; // from 1
@@ -217,7 +237,10 @@ struct ring3_machine {
     unsigned component; // of the network: those with the same one reach each other
     struct ring3_life *life;
     struct world_event mount;
-    int lun; // a file that stands for it where byte locks are concerned
+    struct ring3_path path; // to the LUN
+    uint32_t deaf_to;       // mask of 1 << node id: what they send does not come
+    uint64_t delay_ns_max;  // that messages from it take more than usual
+    int lun;                // a file that stands for it where byte locks are concerned
 };
 
 // Another open description of the machine's LUN.
@@ -226,16 +249,37 @@ void ring3_machine_deinit(struct ring3_machine *machine);
 void ring3_machine_init(struct ring3 *ring3, uint32_t index);
 void ring3_machine_power(struct ring3_machine *machine, bool is_on);
 void ring3_machine_mount_in(struct ring3_machine *machine, uint64_t in_ns);
+void ring3_machine_set_path(struct ring3_machine *machine, const struct ring3_path *path);
+void ring3_machine_set_rate(struct ring3_machine *machine, uint64_t clock_rate);
+// Both are up and in one part of the network.
 bool ring3_machines_reach(const struct ring3_machine *a, const struct ring3_machine *b);
+// ... and what `from` sends comes.
+bool ring3_machine_hears(const struct ring3_machine *machine, const struct ring3_machine *from);
 // Something of corosync has changed: a ring is made after so long.
 void ring3_network_reform_in(struct ring3 *ring3, uint64_t in_ns);
+// A life's path is as its machine's is.
+void ring3_machine_apply_path(struct ring3_life *life);
 // Its wall clock is set; running lives see it too.
 void ring3_machine_set_clock(struct ring3_machine *machine, int64_t offset_ns);
 // Sets all components at once; corosync notices after its token timeout.
 void ring3_network_set(struct ring3 *ring3, const unsigned *component);
+// Everybody reaches and hears everybody again, in the usual time.
+void ring3_network_heal(struct ring3 *ring3);
+// The machine does not hear this one; NULL: it hears all.
+void ring3_network_deafen(struct ring3 *ring3, struct ring3_machine *machine,
+                          const struct ring3_machine *to);
+void ring3_network_delay(struct ring3 *ring3, struct ring3_machine *machine, uint64_t delay_ns_max);
 struct ring3_machine *ring3_machine_of(struct ring3 *ring3, uint32_t node_id);
 
 // --- the history ---------------------------------------------------------------------------------
+
+// A fault that waits for a phase of a recovery.
+struct ring3_aim {
+    bool is_on;
+    enum ring3_fault fault;
+    enum ring3_phase phase;
+    unsigned steps_left; // of the world, in that phase
+};
 
 struct ring3 {
     struct ring3_options options;
@@ -262,11 +306,14 @@ struct ring3 {
     bool is_healing;    // no new faults
     bool is_unmounting; // nobody mounts again
     struct world_event fault;
+    struct ring3_aim aim;
     unsigned faults_left;
     LIST_HEAD(sequels, sequel) sequels; // what faults have yet to do
     uint64_t work_ns;                   // about how long the clients' part lasts
 };
 
+// A scheduler for them, which keeps as many stacks as a history has at once.
+struct scheduler *ring3_scheduler_new(void);
 void ring3_run(const struct ring3_options *options, struct ring3_result *result);
 
 // The first one counts.
@@ -278,6 +325,9 @@ void ring3_arm_in(struct ring3 *ring3, struct world_event *event, uint64_t in_ns
 
 // ring3_faults.c
 void ring3_faults_start(struct ring3 *ring3);
+// Some have yet to come.
+bool ring3_faults_are_due(const struct ring3 *ring3);
+void ring3_faults_look(struct ring3 *ring3); // after each step of the world
 void ring3_heal(struct ring3 *ring3);
 void ring3_faults_end(struct ring3 *ring3);
 

@@ -69,6 +69,13 @@ static bool is_open_ended(const struct ring3_act *act, long result)
     return result >= 0;
 }
 
+static void client_did_one(struct ring3 *ring3)
+{
+    ring3->result.operations++;
+    if (ring3->operations_left > 0)
+        ring3->operations_left--;
+}
+
 enum ring3_answer ring3_act_end(struct ring3_act *act, long result, int expected)
 {
     struct ring3 *ring3 = act->client->ring3;
@@ -80,11 +87,16 @@ enum ring3_answer ring3_act_end(struct ring3_act *act, long result, int expected
                 !is_answered  ? "no answer"
                 : result >= 0 ? "done"
                               : error_text((int)result));
-    if (!is_answered) {
+    if (!is_answered || (result == -EIO && life->had_errors)) {
         ring3->result.unknown++;
         answer = RING3_UNKNOWN;
+        if (is_answered && act->change != NULL)
+            ring3_life_doubt(life);
     } else if (result == expected || (expected == 0 && result > 0) || is_open_ended(act, result)) {
-        ring3->result.operations++;
+        if (act->client->number == RING3_NOBODY)
+            ring3->result.looks++;
+        else
+            client_did_one(ring3);
         answer = result >= 0 ? RING3_DONE : RING3_REFUSED;
         if (act->change != NULL)
             ring3_change_end(&ring3->memories, act->change);
@@ -179,7 +191,8 @@ void ring3_client_work(void *argument)
 {
     struct ring3_client *client = argument;
     struct ring3 *ring3 = client->ring3;
-    while (!ring3->result.is_failed && ring3->operations_left > 0) {
+    while (!ring3->result.is_failed &&
+           (ring3->operations_left > 0 || ring3_faults_are_due(ring3))) {
         forget_handles(client);
         if (!choose_life(client)) {
             rest(client, 50 * RING3_MS);
@@ -192,9 +205,7 @@ void ring3_client_work(void *argument)
         }
         uint64_t before = ring3->result.operations;
         step(client);
-        uint64_t done = ring3->result.operations - before;
-        ring3->operations_left -= done < ring3->operations_left ? done : ring3->operations_left;
-        if (done == 0)
+        if (ring3->result.operations == before)
             client->at = NULL;
         rest(client, draw_pause(client));
     }

@@ -94,6 +94,8 @@ int corosync_config_read(struct corosync_config *config, struct log *log)
         .node_id = life->machine->node_id,
         .node_count = life->ring3->machine_count,
         .token_ms = 1000,
+        .is_two_node = life->ring3->machine_count == 2,
+        .has_wait_for_all = life->ring3->machine_count == 2,
         .key_bytes = 1,
     };
     for (uint32_t i = 0; i < config->node_count; i++) {
@@ -192,6 +194,7 @@ struct ring3_totem *ring3_totem_new(struct ring3 *ring3, uint64_t seed, struct s
     CHECK(totem != NULL);
     totem->ring3 = ring3;
     totem->sim.node_count = ring3->machine_count;
+    totem->sim.is_two_node = ring3->machine_count == 2;
     world_init(&totem->sim.world, seed, scheduler);
     for (uint32_t i = 0; i < ring3->machine_count; i++) {
         totem->sim.nodes[i].sim = &totem->sim;

@@ -62,6 +62,8 @@ static void command_ends(struct world_event *event)
         ring3_trace(ring3, "life %u: the fence command has turned n%u off", guard->life->number,
                     guard->fence.node_id);
         ring3_lives_drain(ring3, guard->fence.node_id);
+        if (ring3->is_healing) // nobody else turns it on again
+            ring3_machine_power(victim, true);
     }
     guard_message_send(guard->sockets[1], &answer);
     if (guard->watch != NULL && !guard->life->is_killed)

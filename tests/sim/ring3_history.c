@@ -102,8 +102,6 @@ static void begin(struct ring3 *ring3, const struct ring3_options *options)
     random_init(&ring3->fault_random, random_u64(&random));
     uint64_t world_seed = random_u64(&random);
     unsigned machines = random_one_in(&random, 4) ? 2 + (unsigned)random_below(&random, 4) : 3;
-    if (machines == 2)
-        machines = 3; // two nodes are the membership simulator's
     unsigned operations = options->is_short ? 40 + (unsigned)random_below(&random, 40)
                                             : 300 + (unsigned)random_below(&random, 200);
     unsigned faults = options->is_short ? 1 : 2 + (unsigned)random_below(&random, 4);
@@ -147,6 +145,7 @@ static bool run_until(struct ring3 *ring3, uint64_t for_ns, bool (*holds)(struct
         if (ring3->world->now_ns >= until_ns || !world_step(ring3->world))
             return false;
         ring3->result.steps++;
+        ring3_faults_look(ring3);
     }
     return !ring3->result.is_failed;
 }
@@ -305,6 +304,13 @@ static void check_volume(struct ring3 *ring3)
         ring3_fail(ring3, "fsck exits %d: %s", exit_code, output);
 }
 
+// A ring is made within 1.3 s. The look at everything of a short history comes as early as it can.
+static uint64_t settling_ns(const struct ring3 *ring3)
+{
+    return ring3->options.is_short ? ring3->lease_ns + 500 * RING3_MS
+                                   : 2 * ring3->lease_ns + 3000 * RING3_MS;
+}
+
 static void run_parts(struct ring3 *ring3)
 {
     if (!run_until(ring3, HEALED_NS, all_are_mounted)) {
@@ -322,8 +328,7 @@ static void run_parts(struct ring3 *ring3)
     if (ring3->result.is_failed)
         return;
     ring3_heal(ring3);
-    run_until(ring3, 2 * ring3->lease_ns + 3000 * RING3_MS,
-              never); // what was under way still comes
+    run_until(ring3, settling_ns(ring3), never); // what was under way still comes
     if (!run_until(ring3, HEALED_NS, clients_are_done) ||
         !run_until(ring3, HEALED_NS, all_are_mounted)) {
         say_who_waits(ring3, "all is well and somebody waits for ever");
@@ -353,8 +358,15 @@ static void end(struct ring3 *ring3)
     sim_disk_free(ring3->disk);
     world_run(ring3->world); // frames under way find nobody
     ring3_totem_free(ring3->totem);
-    scheduler_free(ring3->scheduler);
+    CHECK(scheduler_alive(ring3->scheduler) == 0);
     free(ring3);
+}
+
+struct scheduler *ring3_scheduler_new(void)
+{
+    struct scheduler *scheduler = scheduler_new();
+    scheduler_keep(scheduler, 1024);
+    return scheduler;
 }
 
 // After a failure coroutines may be left: their world goes with the process.
@@ -362,7 +374,7 @@ void ring3_run(const struct ring3_options *options, struct ring3_result *result)
 {
     struct ring3 *ring3 = calloc(1, sizeof(*ring3));
     CHECK(ring3 != NULL);
-    ring3->scheduler = scheduler_new();
+    ring3->scheduler = options->scheduler;
     begin(ring3, options);
     run_parts(ring3);
     *result = ring3->result;

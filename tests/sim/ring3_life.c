@@ -93,6 +93,7 @@ static void open_device(struct ring3_life *life)
     life->path = sim_disk_attach(life->ring3->disk, name);
     life->beat_path = sim_disk_attach(life->ring3->disk, name);
     sim_disk_write_through(life->beat_path);
+    ring3_machine_apply_path(life);
     life->description = ring3_machine_open_lun(life->machine);
     life->gated = gated_device_new(life->path, &life->gate, environment_of(life), GATED_ORDINARY);
     life->recovery =
@@ -378,6 +379,13 @@ void ring3_life_leave(struct ring3_life *life)
     life->wants_leave = true;
     life->is_mounted = false;
     moved(life);
+}
+
+// What it answers meanwhile counts as before: who asks again asks another life.
+void ring3_life_doubt(struct ring3_life *life)
+{
+    life->ring3->deaths++;
+    ring3_life_leave(life);
 }
 
 void ring3_life_close_if_drained(struct ring3_life *life)

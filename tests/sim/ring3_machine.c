@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machines: power, the network between them, and when the next mount is tried.
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fs/base/check.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/ring3.h"
 
 #define TOKEN_NS (1000 * RING3_MS)
@@ -19,6 +21,11 @@ struct ring3_machine *ring3_machine_of(struct ring3 *ring3, uint32_t node_id)
 bool ring3_machines_reach(const struct ring3_machine *a, const struct ring3_machine *b)
 {
     return a->is_up && b->is_up && a->component == b->component;
+}
+
+bool ring3_machine_hears(const struct ring3_machine *machine, const struct ring3_machine *from)
+{
+    return ring3_machines_reach(machine, from) && !(machine->deaf_to >> from->node_id & 1);
 }
 
 int ring3_machine_open_lun(const struct ring3_machine *machine)
@@ -50,6 +57,56 @@ void ring3_network_set(struct ring3 *ring3, const unsigned *component)
         ring3->machines[i].component = component[i];
     ring3_transport_network_changed(ring3);
     ring3_network_reform_in(ring3, TOKEN_NS + ring3_between(ring3, 0, 300 * RING3_MS));
+}
+
+void ring3_network_heal(struct ring3 *ring3)
+{
+    static const unsigned together[RING3_MACHINES_MAX];
+    for (unsigned i = 0; i < ring3->machine_count; i++) {
+        ring3->machines[i].deaf_to = 0;
+        ring3->machines[i].delay_ns_max = 0;
+    }
+    ring3_network_set(ring3, together);
+}
+
+void ring3_network_deafen(struct ring3 *ring3, struct ring3_machine *machine,
+                          const struct ring3_machine *to)
+{
+    machine->deaf_to = to != NULL ? 1u << to->node_id : 0;
+    ring3_transport_network_changed(ring3);
+}
+
+void ring3_network_delay(struct ring3 *ring3, struct ring3_machine *machine, uint64_t delay_ns_max)
+{
+    (void)ring3;
+    machine->delay_ns_max = delay_ns_max;
+}
+
+// --- the path to the LUN -----------------------------------------------------------------------
+
+static void apply_path(struct ring3_life *life, struct block_device *device)
+{
+    const struct ring3_path *path = &life->machine->path;
+    sim_disk_slow(device, path->slow_ns_max);
+    sim_disk_set_fault(device, &(struct sim_disk_fault){.operations = path->failing,
+                                                        .first = 0,
+                                                        .last = UINT64_MAX,
+                                                        .one_in = path->error_one_in,
+                                                        .error = -EIO});
+    life->had_errors |= path->failing != 0;
+}
+
+void ring3_machine_apply_path(struct ring3_life *life)
+{
+    apply_path(life, life->path);
+    apply_path(life, life->beat_path);
+}
+
+void ring3_machine_set_path(struct ring3_machine *machine, const struct ring3_path *path)
+{
+    machine->path = *path;
+    if (machine->life != NULL)
+        ring3_machine_apply_path(machine->life);
 }
 
 // --- power -------------------------------------------------------------------------------------
@@ -98,6 +155,18 @@ void ring3_machine_set_clock(struct ring3_machine *machine, int64_t offset_ns)
     }
 }
 
+void ring3_machine_set_rate(struct ring3_machine *machine, uint64_t clock_rate)
+{
+    struct ring3_life *life;
+    uint64_t now_ns = machine->ring3->world->now_ns;
+    machine->clock_base_ns += now_ns * machine->clock_rate / 1000 - now_ns * clock_rate / 1000;
+    machine->clock_rate = clock_rate;
+    LIST_FOREACH (life, &machine->ring3->lives, link) {
+        if (life->machine == machine)
+            world_node_set_rate(&life->world_node, clock_rate);
+    }
+}
+
 // --- mounting ----------------------------------------------------------------------------------
 
 static void mount(struct world_event *event)
@@ -123,7 +192,7 @@ void ring3_machine_init(struct ring3 *ring3, uint32_t index)
         .node_id = index + 1,
         .is_up = true,
         .clock_base_ns = (1 + random_below(random, 1000)) * 1000 * RING3_MS,
-        .clock_rate = 970 + random_below(random, 61), // drift: L/10 covers two of them
+        .clock_rate = RING3_CLOCK_RATE_LEAST + random_below(random, RING3_CLOCK_RATES),
         .mount.fire = mount,
         .lun = memfd_create("lun", MFD_CLOEXEC),
     };

@@ -248,6 +248,7 @@ struct sight {
     uint32_t match; // of the versions; UINT32_MAX: the 0 behind them all
     unsigned matches;
     bool has_dead; // an uncertain version of a dead life is among the candidates
+    bool is_early; // ... above the match, of a change that began after the look
 };
 
 static bool is_of_the_dead(const struct ring3_version *version)
@@ -268,6 +269,8 @@ static struct sight look(const struct ring3_cell *cell, ring3_tick begin, uint64
         if (is_certain(version, begin))
             return sight;
         sight.has_dead |= is_of_the_dead(version);
+        sight.is_early |=
+            sight.matches == 0 && is_of_the_dead(version) && version->change->begin > begin;
     }
     if (value == 0 && sight.matches++ == 0)
         sight.match = UINT32_MAX;
@@ -353,6 +356,8 @@ bool ring3_cell_seen(struct ring3_memories *memories, struct ring3_cell *cell,
         say_not_allowed(memories, cell, begin, value);
         return false;
     }
+    if (sight.is_early) // what it saw was there before: whether that change is lost stays open
+        return true;
     if (cell->is_content) {
         content_seen(memories, cell, reader, sight.match);
         return true;

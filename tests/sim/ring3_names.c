@@ -392,7 +392,7 @@ static bool is_below(struct ring3_client *client, const struct ring3_object *dir
                      const struct ring3_object *top)
 {
     struct ring3_tree *tree = client->ring3->tree;
-    for (int guard = 0; directory != top; guard++) {
+    for (unsigned depth = 0; directory != top; depth++) {
         const struct ring3_object *parent = NULL;
         for (unsigned i = 0; i < tree->count && parent == NULL; i++) {
             const struct ring3_object *candidate = tree->objects[i];
@@ -401,7 +401,7 @@ static bool is_below(struct ring3_client *client, const struct ring3_object *dir
                     parent = candidate;
             }
         }
-        if (parent == NULL || guard == 20)
+        if (parent == NULL || depth == tree->count)
             return false;
         directory = parent;
     }

@@ -1,36 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// ring3-sim: seeded histories of whole nodes on one LUN.
-//   ring3-sim [--seeds N] [--first S] [--short] [--machines N] [--operations N] [--faults N]
-//             [--only FAULT,...] [--table] [--verbose] [--corpus FILE]
-// Exits 1 at the first history that finds something and prints the command that replays it.
-#include <getopt.h>
+// ring3-sim: seeded histories of whole nodes on one LUN (tests/sim/seeds.h).
+//   ring3-sim [--short] [--machines N] [--operations N] [--faults N] [--only FAULT,...]
+//             [--table] [--no-empty-cell] [--sabotage SWITCH]
+// A line of the corpus may say "short" behind its seed. --table prints how the histories are spread
+// and which fault came in which phase of a recovery; --no-empty-cell fails if one never did. With
+// --sabotage, in a build with SABOTAGE=1, a rule is broken: what shrinking is tried with.
 #include <inttypes.h>
 #include <limits.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/sim/ring3.h"
+#include "tests/sim/ring3_tally.h"
+#include "tests/sim/sabotage_switch.h"
+#include "tests/sim/seeds.h"
 
-struct settings {
+struct program {
     struct ring3_options options;
-    uint64_t seeds, first;
-    bool prints_table;
-    const char *corpus, *program;
-};
-
-struct sum {
-    struct ring3_result result;
-    uint64_t histories;
-};
-
-static const struct {
-    const char *name, *sentence;
-} fault_texts[] = {
-#define RING3_FAULT(name, share, sentence) {#name, sentence},
-#include "tests/sim/ring3_faults.def"
-#undef RING3_FAULT
+    bool prints_table, wants_all_cells;
+    enum sabotage sabotage;
 };
 
 static bool parse_faults(char *text, uint64_t *mask)
@@ -39,166 +27,144 @@ static bool parse_faults(char *text, uint64_t *mask)
     for (char *name = strtok(text, ","); name != NULL; name = strtok(NULL, ",")) {
         uint64_t before = *mask;
         for (unsigned i = 0; i < RING3_FAULT_COUNT; i++)
-            *mask |= strcmp(fault_texts[i].name, name) == 0 ? (uint64_t)1 << i : 0;
+            *mask |=
+                strcmp(ring3_fault_name((enum ring3_fault)i), name) == 0 ? (uint64_t)1 << i : 0;
         if (*mask == before)
             return false;
     }
     return *mask != 0;
 }
 
-static bool parse_settings(int argc, char **argv, struct settings *settings)
+static bool take(void *context, int option, char *argument)
 {
-    static const struct option names[] = {{"seeds", required_argument, NULL, 'n'},
-                                          {"first", required_argument, NULL, 's'},
-                                          {"short", no_argument, NULL, 'b'},
-                                          {"machines", required_argument, NULL, 'm'},
-                                          {"operations", required_argument, NULL, 'o'},
-                                          {"faults", required_argument, NULL, 'f'},
-                                          {"only", required_argument, NULL, 'y'},
-                                          {"table", no_argument, NULL, 't'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"corpus", required_argument, NULL, 'c'},
-                                          {NULL, 0, NULL, 0}};
-    struct ring3_options *options = &settings->options;
-    int option;
-    *settings = (struct settings){.seeds = 20, .first = 1, .program = argv[0]};
-    options->fault_count = UINT_MAX;
-    options->faults = ((uint64_t)1 << RING3_FAULT_COUNT) - 1;
-    while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
-        if (option == 'n')
-            settings->seeds = strtoull(optarg, NULL, 0);
-        else if (option == 's')
-            settings->first = strtoull(optarg, NULL, 0);
-        else if (option == 'b')
-            options->is_short = true;
-        else if (option == 'm')
-            options->machine_count = (unsigned)strtoul(optarg, NULL, 0);
-        else if (option == 'o')
-            options->operation_count = (unsigned)strtoul(optarg, NULL, 0);
-        else if (option == 'f')
-            options->fault_count = (unsigned)strtoul(optarg, NULL, 0);
-        else if (option == 'y' && !parse_faults(optarg, &options->faults))
-            return false;
-        else if (option == 't')
-            settings->prints_table = true;
-        else if (option == 'v')
-            options->trace = stdout;
-        else if (option == 'c')
-            settings->corpus = optarg;
-        else if (option == '?')
-            return false;
-    }
-    return optind == argc && options->machine_count <= RING3_MACHINES_MAX;
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void add(struct sum *sum, const struct ring3_result *result)
-{
-    struct ring3_result *total = &sum->result;
-    sum->histories++;
-    total->operations += result->operations;
-    total->unknown += result->unknown;
-    total->transfers += result->transfers;
-    total->lives += result->lives;
-    total->virtual_ns += result->virtual_ns;
-    total->writes += result->writes;
-    total->late_writes += result->late_writes;
-    total->steps += result->steps;
-    for (unsigned i = 0; i < RING3_FAULT_COUNT; i++) {
-        for (unsigned j = 0; j < RING3_PHASE_COUNT; j++)
-            total->faults[i][j] += result->faults[i][j];
-    }
-}
-
-static bool run_one(const struct settings *settings, uint64_t seed, bool is_short, struct sum *sum)
-{
-    struct ring3_options options = settings->options;
-    struct ring3_result result;
-    options.seed = seed;
-    options.is_short |= is_short;
-    ring3_run(&options, &result);
-    if (result.is_failed) {
-        printf("seed %" PRIu64 " failed: %s\n", seed, result.failure);
-        printf("replay: %s --seeds 1 --first %" PRIu64 "%s --verbose\n", settings->program, seed,
-               options.is_short ? " --short" : "");
+    struct program *program = context;
+    struct ring3_options *options = &program->options;
+    switch (option) {
+    case 'b':
+        options->is_short = true;
+        return true;
+    case 'm':
+        options->machine_count = (unsigned)strtoul(argument, NULL, 0);
+        return options->machine_count >= 2 && options->machine_count <= RING3_MACHINES_MAX;
+    case 'o':
+        options->operation_count = (unsigned)strtoul(argument, NULL, 0);
+        return true;
+    case 'f':
+        options->fault_count = (unsigned)strtoul(argument, NULL, 0);
+        return true;
+    case 'y':
+        return parse_faults(argument, &options->faults);
+    case 'x':
+        program->sabotage = sabotage_find(argument);
+        sabotage_set(program->sabotage);
+        return program->sabotage != SABOTAGE_none && sabotage_is_built_in();
+    case 't':
+        program->prints_table = true;
+        return true;
+    case 'e':
+        program->prints_table = program->wants_all_cells = true;
+        return true;
+    default:
         return false;
     }
-    add(sum, &result);
-    return true;
 }
 
-static bool run_range(const struct settings *settings, struct sum *sum)
+static bool is_short(const struct program *program, const char *line)
 {
-    for (uint64_t i = 0; i < settings->seeds; i++) {
-        if (!run_one(settings, settings->first + i, false, sum))
-            return false;
+    return program->options.is_short || strstr(line, "short") != NULL;
+}
+
+static bool run(void *context, struct seeds_history *history, void *tally)
+{
+    struct program *program = context;
+    struct ring3_options options = program->options;
+    struct ring3_result result;
+    options.seed = history->seed;
+    options.is_short = is_short(program, history->line);
+    options.trace = history->trace;
+    ring3_run(&options, &result);
+    if (!result.is_failed) {
+        ring3_tally_add(tally, &result);
+        return true;
     }
-    return true;
+    memcpy(history->failure, result.failure, sizeof(result.failure));
+    program->options.scheduler = ring3_scheduler_new(); // the old one has coroutines left
+    return false;
 }
+_Static_assert(sizeof(((struct ring3_result *)0)->failure) <= SEEDS_FAILURE_BYTES, "failure");
 
-static bool run_corpus(const struct settings *settings, struct sum *sum)
+static void describe(const void *context, const char *line, char text[SEEDS_OPTIONS_BYTES])
 {
-    FILE *file = fopen(settings->corpus, "r");
-    char line[256];
-    bool holds = file != NULL;
-    if (file == NULL)
-        perror(settings->corpus);
-    while (holds && fgets(line, sizeof(line), file) != NULL) {
-        char *rest;
-        line[strcspn(line, "#\n")] = '\0';
-        uint64_t seed = strtoull(line, &rest, 0);
-        if (rest != line)
-            holds = run_one(settings, seed, strstr(rest, "short") != NULL, sum);
+    const struct program *program = context;
+    const struct ring3_options *options = &program->options;
+    char machines[32] = "", operations[32] = "", faults[32] = "";
+    const char *separator = " --only ";
+    if (options->machine_count != 0)
+        snprintf(machines, sizeof(machines), " --machines %u", options->machine_count);
+    if (options->operation_count != 0)
+        snprintf(operations, sizeof(operations), " --operations %u", options->operation_count);
+    if (options->fault_count != UINT_MAX)
+        snprintf(faults, sizeof(faults), " --faults %u", options->fault_count);
+    snprintf(text, SEEDS_OPTIONS_BYTES, "%s%s%s%s", is_short(program, line) ? " --short" : "",
+             machines, operations, faults);
+    if (program->sabotage != SABOTAGE_none)
+        snprintf(text + strlen(text), SEEDS_OPTIONS_BYTES - strlen(text), " --sabotage %s",
+                 sabotage_describe(program->sabotage).name);
+    if (options->faults == RING3_FAULTS_ALL)
+        return;
+    for (unsigned i = 0; i < RING3_FAULT_COUNT; i++) {
+        size_t length = strlen(text);
+        if (!(options->faults >> i & 1))
+            continue;
+        snprintf(text + length, SEEDS_OPTIONS_BYTES - length, "%s%s", separator,
+                 ring3_fault_name((enum ring3_fault)i));
+        separator = ",";
     }
-    if (file != NULL)
-        fclose(file);
-    return holds;
 }
 
-static void print_table(const struct ring3_result *result)
+static bool report(const void *context, const void *sum, uint64_t first, uint64_t histories,
+                   double seconds)
 {
-    printf("%-10s %10s %10s %10s\n", "fault", "quiet", "fencing", "replaying");
-    for (unsigned i = 0; i < RING3_FAULT_COUNT; i++)
-        printf("%-10s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "   %s\n", fault_texts[i].name,
-               result->faults[i][0], result->faults[i][1], result->faults[i][2],
-               fault_texts[i].sentence);
+    const struct program *program = context;
+    bool is_full = true;
+    (void)histories;
+    if (program->prints_table)
+        is_full = ring3_tally_print_table(sum, program->options.faults);
+    ring3_tally_print(sum, first, seconds);
+    if (program->wants_all_cells && !is_full)
+        printf("a fault never came in one of the phases\n");
+    return is_full || !program->wants_all_cells;
 }
 
 int main(int argc, char **argv)
 {
-    struct settings settings;
-    struct sum sum = {0};
-    double start = seconds_now();
-    if (!parse_settings(argc, argv, &settings)) {
-        fprintf(stderr,
-                "usage: %s [--seeds N] [--first S] [--short] [--machines N] [--operations N]\n"
-                "       [--faults N] [--only FAULT,...] [--table] [--verbose] [--corpus FILE]\n",
-                argv[0]);
-        return 2;
-    }
-    setlinebuf(stdout);                 // what it had said is there when a CHECK ends it
-    mallopt(M_MMAP_THRESHOLD, 1 << 28); // the same memory serves all histories
-    mallopt(M_TRIM_THRESHOLD, 1 << 28);
-    bool holds = settings.corpus == NULL || run_corpus(&settings, &sum);
-    holds = holds && run_range(&settings, &sum);
-    if (settings.prints_table)
-        print_table(&sum.result);
-    if (!holds)
-        return 1;
-    double seconds = seconds_now() - start;
-    const struct ring3_result *result = &sum.result;
-    printf("%" PRIu64 " histories of whole nodes hold (first seed %" PRIu64 "): %" PRIu64
-           " operations, %" PRIu64 " without an answer, %" PRIu64 " transfers of lanes, %" PRIu64
-           " lives, %" PRIu64 " writes, %" PRIu64 " of them late, %.0f s of virtual time, %.1f s, "
-           "%.1f histories/s\n",
-           sum.histories, settings.first, result->operations, result->unknown, result->transfers,
-           result->lives, result->writes, result->late_writes, (double)result->virtual_ns / 1e9,
-           seconds, (double)sum.histories / seconds);
-    return 0;
+    static const struct option options[] = {{"short", no_argument, NULL, 'b'},
+                                            {"machines", required_argument, NULL, 'm'},
+                                            {"operations", required_argument, NULL, 'o'},
+                                            {"faults", required_argument, NULL, 'f'},
+                                            {"only", required_argument, NULL, 'y'},
+                                            {"sabotage", required_argument, NULL, 'x'},
+                                            {"table", no_argument, NULL, 't'},
+                                            {"no-empty-cell", no_argument, NULL, 'e'},
+                                            {NULL, 0, NULL, 0}};
+    struct program context = {.options = {.fault_count = UINT_MAX,
+                                          .faults = RING3_FAULTS_ALL,
+                                          .scheduler = ring3_scheduler_new()}};
+    const struct seeds_program program = {
+        .name = "ring3-sim",
+        .usage = "[--short] [--machines N] [--operations N]\n"
+                 "       [--faults N] [--only FAULT,...] [--table] [--no-empty-cell] [--sabotage "
+                 "SWITCH]",
+        .options = options,
+        .context = &context,
+        .count_default = 20,
+        .seconds_max = 120,
+        .tally_bytes = sizeof(struct ring3_tally),
+        .take = take,
+        .run = run,
+        .add = ring3_tally_merge,
+        .describe = describe,
+        .report = report,
+    };
+    return seeds_main(&program, argc, argv);
 }

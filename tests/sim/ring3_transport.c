@@ -53,6 +53,11 @@ static uint64_t own_now(const struct transport *transport)
     return environment_boot_ns(transport->config.environment);
 }
 
+static bool hear_each_other(const struct ring3_machine *a, const struct ring3_machine *b)
+{
+    return ring3_machine_hears(a, b) && ring3_machine_hears(b, a);
+}
+
 static struct peer *find_peer(struct transport *transport, struct dlm_node node)
 {
     struct peer *peer;
@@ -114,7 +119,7 @@ static void close_both(struct peer *peer)
 {
     struct transport *transport = peer->transport;
     struct ring3_machine *machine = ring3_machine_of(ring3_of(transport), peer->node.node_id);
-    if (ring3_machines_reach(transport->life->machine, machine))
+    if (ring3_machine_hears(machine, transport->life->machine))
         close_other_end(machine, peer->connection, 1 * RING3_MS);
     break_connection(peer);
 }
@@ -172,7 +177,7 @@ static void frame_arrives(struct world_event *event)
         return;
     }
     struct peer *peer = transport != NULL ? find_connection(transport, frame->connection) : NULL;
-    bool is_cut = !ring3_machines_reach(ring3_machine_of(ring3, frame->from_node_id), frame->to);
+    bool is_cut = !ring3_machine_hears(frame->to, ring3_machine_of(ring3, frame->from_node_id));
     if (peer != NULL && is_cut) { // and so is what comes behind it
         peer->connection = 0;
         peer->since_ns = own_now(transport);
@@ -204,7 +209,8 @@ static void pump(struct peer *peer)
         frame->length = length;
         if (length > 0)
             memcpy(frame->bytes, payload, length);
-        uint64_t at_ns = ring3->world->now_ns + ring3_between(ring3, 30000, 400000);
+        uint64_t delay_ns = transport->life->machine->delay_ns_max;
+        uint64_t at_ns = ring3->world->now_ns + ring3_between(ring3, 30000, 400000 + delay_ns);
         if (at_ns < peer->arrives_ns)
             at_ns = peer->arrives_ns;
         peer->arrives_ns = at_ns;
@@ -222,7 +228,7 @@ static struct peer *other_end(const struct peer *peer)
     const struct ring3_life *life = machine->life;
     if (life == NULL || life->is_killed || life->transport == NULL || ring3_life_is_paused(life) ||
         life->transport->config.hello.sender.incarnation != peer->node.incarnation ||
-        !ring3_machines_reach(peer->transport->life->machine, machine))
+        !hear_each_other(peer->transport->life->machine, machine))
         return NULL;
     struct peer *other = find_peer(life->transport, peer->transport->config.hello.sender);
     return other != NULL && other->connection == 0 ? other : NULL;
@@ -357,7 +363,7 @@ void transport_peer_remove(struct transport *transport, struct dlm_node node)
     if (peer == NULL)
         return;
     struct ring3_machine *machine = ring3_machine_of(ring3_of(transport), node.node_id);
-    if (!transport->life->is_killed && ring3_machines_reach(transport->life->machine, machine))
+    if (!transport->life->is_killed && ring3_machine_hears(machine, transport->life->machine))
         close_other_end(machine, peer->connection, 1 * RING3_MS);
     peer_free(peer);
 }
@@ -409,7 +415,7 @@ void ring3_transport_network_changed(struct ring3 *ring3)
         if (machine->life == NULL || machine->life->transport == NULL)
             continue;
         TAILQ_FOREACH (peer, &machine->life->transport->peers, link) {
-            if (!ring3_machines_reach(machine, ring3_machine_of(ring3, peer->node.node_id)))
+            if (!hear_each_other(machine, ring3_machine_of(ring3, peer->node.node_id)))
                 cut_in(peer, ring3_between(ring3, 500 * RING3_MS, 2500 * RING3_MS));
         }
     }

@@ -9,10 +9,11 @@
 
 static bool run(uint64_t seed, void **context, char failure[HUNT_FAILURE_BYTES])
 {
-    struct ring3_options options = {.seed = seed, .fault_count = UINT_MAX};
+    if (*context == NULL)
+        *context = ring3_scheduler_new();
+    struct ring3_options options = {.seed = seed, .fault_count = UINT_MAX, .scheduler = *context};
     struct ring3_result result;
-    (void)context;
-    options.faults = ((uint64_t)1 << RING3_FAULT_COUNT) - 1;
+    options.faults = RING3_FAULTS_ALL;
     ring3_run(&options, &result);
     memcpy(failure, result.failure, sizeof(result.failure));
     return result.is_failed;

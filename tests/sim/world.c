@@ -103,6 +103,7 @@ struct world_timer {
     LIST_ENTRY(world_timer) link;
     struct world_node *node;
     struct environment_timer *timer;
+    uint64_t at_boot_ns;
 };
 
 void world_deinit(struct world *world)
@@ -118,6 +119,7 @@ void world_deinit(struct world *world)
 static void timer_release(struct world_timer *timer)
 {
     timer->timer->implementation = NULL;
+    LIST_REMOVE(timer, link);
     LIST_INSERT_HEAD(&timer->node->world->free_timers, timer, link);
 }
 
@@ -146,6 +148,7 @@ static struct world_timer *timer_new(struct world_node *node, struct environment
     CHECK(timer != NULL);
     *timer = (struct world_timer){.event.fire = timer_fire, .node = node, .timer = user};
     user->implementation = timer;
+    LIST_INSERT_HEAD(&node->timers, timer, link);
     return timer;
 }
 
@@ -156,6 +159,7 @@ static void node_timer_arm(struct environment *environment, struct environment_t
     struct world_timer *timer = user->implementation;
     if (timer == NULL)
         timer = timer_new(node, user);
+    timer->at_boot_ns = at_boot_ns;
     world_event_arm(node->world, &timer->event, world_node_time_ns(node, at_boot_ns));
 }
 
@@ -211,6 +215,20 @@ void world_node_init(struct world_node *node, struct world *world)
         .world = world,
         .clock_rate = 1000,
     };
+    LIST_INIT(&node->timers);
+}
+
+void world_node_set_rate(struct world_node *node, uint64_t clock_rate)
+{
+    struct world_timer *timer;
+    uint64_t boot_ns = node_boot_ns(&node->environment);
+    node->clock_rate = clock_rate;
+    node->clock_base_ns = 0;
+    uint64_t elapsed_ns = node_boot_ns(&node->environment);
+    CHECK(boot_ns >= elapsed_ns);
+    node->clock_base_ns = boot_ns - elapsed_ns;
+    LIST_FOREACH (timer, &node->timers, link)
+        world_event_arm(node->world, &timer->event, world_node_time_ns(node, timer->at_boot_ns));
 }
 
 void world_node_stop(struct world_node *node)

@@ -61,10 +61,13 @@ struct world_node {
     uint64_t clock_rate;
     int64_t wall_offset_ns;   // of its wall clock, which people set
     uint64_t paused_until_ns; // of the world: timers that fire before wait until then
+    LIST_HEAD(world_node_timers, world_timer) timers; // that are armed
 };
 
 void world_node_init(struct world_node *node, struct world *world);
 // When the node's clock shows `boot_ns`, in the world's time, rounded up.
 uint64_t world_node_time_ns(const struct world_node *node, uint64_t boot_ns);
+// Its clock goes on from where it stands, at another rate.
+void world_node_set_rate(struct world_node *node, uint64_t clock_rate);
 // Its timers do not fire any more.
 void world_node_stop(struct world_node *node);

@@ -2,7 +2,7 @@
 //
 // A LUN's path that can fail, hang, slow down, and that remembers every write.
 //
-//     lun_proxy BACKING DIRECTORY LOG
+//     lun_proxy [-1] BACKING DIRECTORY LOG
 //
 // Mounts a FUSE file system with two files: `lun` is BACKING, opened with O_DIRECT; `control` takes
 // one command a write:
@@ -17,6 +17,9 @@
 // for each command, `mode MS COMMAND`, in CLOCK_BOOTTIME milliseconds; a line is whole in the file
 // before the request is answered. One proxy a node makes one path a node: what a node writes, and
 // when, is told from the storage's side, whatever the node believes. Ends with umount.
+//
+// With -1 there is one request at a time on its way to BACKING, for a BACKING that mixes up the
+// data of several (tests/crashlog/logged_disk.sh).
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
@@ -300,11 +303,14 @@ static const struct fuse_lowlevel_ops operations = {
     .fallocate = op_fallocate,
 };
 
-static int serve(struct fuse_session *session)
+static int serve(struct fuse_session *session, bool is_serial)
 {
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    struct fuse_loop_config *config;
     int result;
 
+    if (is_serial)
+        return fuse_session_loop(session);
+    config = fuse_loop_cfg_create();
     fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
     fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
     result = fuse_session_loop_mt(session, config);
@@ -312,7 +318,7 @@ static int serve(struct fuse_session *session)
     return result;
 }
 
-static int run(struct proxy *proxy, const char *directory)
+static int run(struct proxy *proxy, const char *directory, bool is_serial)
 {
     struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
     struct fuse_session *session = NULL;
@@ -323,7 +329,7 @@ static int run(struct proxy *proxy, const char *directory)
         session = fuse_session_new(&arguments, &operations, sizeof(operations), proxy);
     if (session && fuse_session_mount(session, directory) == 0) {
         if (fuse_daemonize(0) == 0)
-            result = serve(session) == 0 ? 0 : 1;
+            result = serve(session, is_serial) == 0 ? 0 : 1;
         fuse_session_unmount(session);
     }
     if (session)
@@ -336,9 +342,14 @@ int main(int argc, char **argv)
 {
     struct proxy proxy = {.lock = PTHREAD_MUTEX_INITIALIZER,
                           .mode_changed = PTHREAD_COND_INITIALIZER};
+    bool is_serial = argc > 1 && strcmp(argv[1], "-1") == 0;
 
+    if (is_serial) {
+        argc--;
+        argv++;
+    }
     if (argc != 4) {
-        fputs("usage: lun_proxy BACKING DIRECTORY LOG\n", stderr);
+        fputs("usage: lun_proxy [-1] BACKING DIRECTORY LOG\n", stderr);
         return 2;
     }
     proxy.backing = open(argv[1], O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -348,5 +359,5 @@ int main(int argc, char **argv)
         return 1;
     }
     proxy.size = lseek(proxy.backing, 0, SEEK_END);
-    return run(&proxy, argv[2]);
+    return run(&proxy, argv[2], is_serial);
 }

@@ -100,7 +100,7 @@ endif
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
 RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/ring3_content.c \
-                     tests/sim/ring3_corosync.c tests/sim/ring3_faults.c tests/sim/ring3_files.c \
+                     tests/sim/ring3_corosync.c tests/sim/ring3_faults.c tests/sim/ring3_files.c tests/sim/ring3_freeze.c \
                      tests/sim/ring3_guard.c tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
                      tests/sim/ring3_names.c tests/sim/ring3_transport.c tests/sim/ring3_tree.c \

@@ -110,6 +110,8 @@ static void add(struct sum *sum, const struct ring3_result *result)
     total->writes += result->writes;
     total->late_writes += result->late_writes;
     total->steps += result->steps;
+    total->copies += result->copies;
+    total->broken_freezes += result->broken_freezes;
     for (unsigned i = 0; i < RING3_FAULT_COUNT; i++) {
         for (unsigned j = 0; j < RING3_PHASE_COUNT; j++)
             total->faults[i][j] += result->faults[i][j];
@@ -195,10 +197,12 @@ int main(int argc, char **argv)
     const struct ring3_result *result = &sum.result;
     printf("%" PRIu64 " histories of whole nodes hold (first seed %" PRIu64 "): %" PRIu64
            " operations, %" PRIu64 " without an answer, %" PRIu64 " transfers of lanes, %" PRIu64
-           " lives, %" PRIu64 " writes, %" PRIu64 " of them late, %.0f s of virtual time, %.1f s, "
-           "%.1f histories/s\n",
+           " lives, %" PRIu64 " writes, %" PRIu64 " of them late, %" PRIu64
+           " copies while frozen, %" PRIu64 " freezes that did not hold, %.0f s of virtual time, "
+           "%.1f s, %.1f histories/s\n",
            sum.histories, settings.first, result->operations, result->unknown, result->transfers,
-           result->lives, result->writes, result->late_writes, (double)result->virtual_ns / 1e9,
-           seconds, (double)sum.histories / seconds);
+           result->lives, result->writes, result->late_writes, result->copies,
+           result->broken_freezes, (double)result->virtual_ns / 1e9, seconds,
+           (double)sum.histories / seconds);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "fs/base/sabotage.h"
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
+#include "fs/freeze.h"
 #include "fs/gated_device.h"
 
 // --- events ----------------------------------------------------------------------------------
@@ -467,9 +468,12 @@ static void cluster_free(struct cluster *cluster)
 
 //   A  RECOVERED(B): works through B's orphans, holds their list
 //   A  umount: volume_stop gives back all locks                      and one of them is held
+//   A  has frozen the volume; RECOVERED(B): its orphans wait for the thaw; umount waits for them
 void cluster_volume_stops(struct cluster *cluster)
 {
     cluster->volume_is_stopped = true;
+    if (cluster->config.volume->freeze != NULL)
+        freeze_stop(cluster->config.volume->freeze);
     while (cluster->volume_users > 0 && !SABOTAGE(cluster_stop_under_orphans))
         wait_queue_wait(cluster->config.environment->scheduler, &cluster->moved);
 }

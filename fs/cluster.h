@@ -54,8 +54,8 @@ uint32_t cluster_node_id(const struct cluster *cluster);
 bool cluster_is_founder(const struct cluster *cluster);
 struct dlm_service *cluster_locks(struct cluster *cluster);
 
-// Before volume_stop: the cluster's own work on the volume (orphans of a node that was recovered
-// here) has ended, and none is begun any more. Waits.
+// Before volume_stop: a freeze of this node is over, and the cluster's own work on the volume
+// (orphans of a node that was recovered here) has ended, and none is begun any more. Waits.
 void cluster_volume_stops(struct cluster *cluster);
 // The clean leave, after volume_stop. Frees the cluster. 0 or an error. Waits.
 int cluster_leave(struct cluster *cluster);

@@ -373,6 +373,11 @@ bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode)
     return lock->has_exclusive_holder || (mode == LOCK_SHARED && lock->shared_holders > 0);
 }
 
+bool cluster_lock_is_going(const struct cluster_lock *lock)
+{
+    return lock->is_demoting;
+}
+
 void *cluster_lock_object(const struct cluster_lock *lock)
 {
     return lock->object;

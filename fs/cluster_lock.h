@@ -56,10 +56,16 @@ bool lock_table_interrupt(struct lock_table *table, const struct coroutine *wait
 // Ends the hold; the node keeps the right until somebody asks.
 void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode);
 
+// Gives the right back now if nobody uses it, for one that would only stand in others' way. The
+// caller has a reference, or not.
+void cluster_lock_give_back(struct cluster_lock *lock);
+
 struct lock_name cluster_lock_name(const struct cluster_lock *lock);
 // Whether this node's cached cluster mode covers `mode` (held or idle).
 bool cluster_lock_is_cached(const struct cluster_lock *lock, enum lock_mode mode);
 bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode);
+// Whether the right is being given up.
+bool cluster_lock_is_going(const struct cluster_lock *lock);
 
 // A pointer of the lock's user that lives as long as the right is cached (for LOCK_INODE the
 // in-memory inode, for LOCK_AG the group's state); the type's `forget` frees it.

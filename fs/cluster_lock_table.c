@@ -125,6 +125,16 @@ struct cluster_lock *cluster_lock_get(struct lock_table *table, struct lock_name
     return lock;
 }
 
+void cluster_lock_give_back(struct cluster_lock *lock)
+{
+    bool is_used = has_holders(lock) || !TAILQ_EMPTY(&lock->waiters) ||
+                   lock->wanted != RIGHT_NONE || lock->is_demoting;
+    if (is_used || lock->right == RIGHT_NONE || lock->table->failure != 0)
+        return;
+    cluster_lock_start_demotion(lock, RIGHT_NONE);
+    cluster_lock_settle(lock);
+}
+
 static void give_back_oldest(struct lock_table *table)
 {
     struct cluster_lock *lock = TAILQ_FIRST(&table->idle);

@@ -341,6 +341,8 @@ int creation_run(struct creation *creation, uint64_t parent, struct attributes *
     struct volume *volume = creation->volume;
     enum lock_mode mode = creation->name != NULL ? LOCK_EXCLUSIVE : LOCK_SHARED;
     int result = transaction_check_writable(volume);
+    if (creation->name == NULL)
+        lock_set_add(&set, lock_name_freeze(), LOCK_SHARED);
     if (result == 0)
         result = operation_acquire_directory(&creation->parent, &set, volume, parent, mode);
     if (result != 0)

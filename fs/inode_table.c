@@ -8,6 +8,7 @@
 #include "fs/base/environment.h"
 #include "fs/base/error.h"
 #include "fs/base/log.h"
+#include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
 #include "fs/inode.h"
 #include "fs/inode_table_private.h"
@@ -208,6 +209,39 @@ int inode_table_flush_all(struct inode_table *table)
         open_inode_put(open);
     }
     return first_error;
+}
+
+static void settle_locked(struct open_inode *open)
+{
+    if (!SABOTAGE(freeze_lanes_go_on))
+        open_inode_drain(open);
+    flush_or_discard(open);
+    open_inode_trim_ahead(open);
+}
+
+// Without the exclusive right there are neither writes nor anything that was not flushed. A right
+// on its way down is waited for: what its demotion flushes is then in the journal.
+static void settle_one(struct open_inode *open)
+{
+    struct lock_table *locks = open->volume->locks;
+    struct cluster_lock *lock = cluster_lock_get(locks, lock_name_inode(open->number));
+    if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) &&
+        cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0) {
+        settle_locked(open);
+        cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    }
+    cluster_lock_put(lock);
+}
+
+void inode_table_settle(struct inode_table *table)
+{
+    struct open_inode *open, *next;
+    for (open = table->by_number; open != NULL; open = next) {
+        open_inode_get(open);
+        settle_one(open);
+        next = open->by_number.next;
+        open_inode_put(open);
+    }
 }
 
 static void flush_in_background(void *argument)

@@ -58,10 +58,29 @@ static void release_from(struct lock_set *set, size_t first)
     }
 }
 
+static bool may_change(const struct lock_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->entries[i].mode == LOCK_EXCLUSIVE)
+            return true;
+    }
+    return false;
+}
+
+// An operation begins with an inode's lock, or, where that is only shared and yet something will be
+// changed, with LOCK_FREEZE.
+static bool begins_operation(const struct lock_set *set)
+{
+    uint32_t type = set->count > 0 ? set->entries[0].name.type : 0;
+    return type == LOCK_INODE || type == LOCK_FREEZE;
+}
+
 int lock_set_acquire(struct lock_set *set, struct volume *volume)
 {
     size_t held = held_prefix(set);
-    bool is_first_step = held == 0 && set->count > 0 && set->entries[0].name.type == LOCK_INODE;
+    bool is_first_step = held == 0 && begins_operation(set);
+    if (is_first_step && volume->journal != NULL && may_change(set))
+        lock_set_add(set, lock_name_freeze(), LOCK_SHARED);
     for (size_t i = held; i < set->count; i++) {
         struct cluster_lock *lock = cluster_lock_get(volume->locks, set->entries[i].name);
         int result = cluster_lock_acquire(lock, set->entries[i].mode,

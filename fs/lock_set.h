@@ -14,7 +14,7 @@
 
 #include "fs/cluster_lock.h"
 
-enum { LOCK_SET_MAX = 24 };
+enum { LOCK_SET_MAX = 25 };
 
 struct lock_set {
     struct {
@@ -31,8 +31,9 @@ struct lock_set {
 // The same name twice is one entry with the stronger mode.
 void lock_set_add(struct lock_set *set, struct lock_name name, enum lock_mode mode);
 // All or nothing: 0, or the failing acquire's error with nothing of this call held. The waits of a
-// first acquire are interruptible if it begins with a LOCK_INODE: an operation begins so. What is
-// taken in the middle of a longer change is waited out.
+// first acquire are interruptible if it begins with a LOCK_INODE: an operation begins so, and if it
+// takes any lock EXCLUSIVE, LOCK_FREEZE is taken before it (rule 24). What is taken in the middle
+// of a longer change is waited out.
 int lock_set_acquire(struct lock_set *set, struct volume *volume);
 void lock_set_release(struct lock_set *set);
 struct cluster_lock *lock_set_find(const struct lock_set *set, struct lock_name name);

@@ -5,14 +5,17 @@
 
 #include "fs/allocator.h"
 #include "fs/base/check.h"
+#include "fs/freeze.h"
 #include "fs/inode_table.h"
 
 static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     // name, rank, yields, is held long, quiesce, forget
+    [LOCK_THAW] = {"thaw", 5, true, false, freeze_thaw_asked, NULL},
     [LOCK_RENAME] = {"rename", 10, true, false, NULL, NULL},
     [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, NULL},
     [LOCK_OWNER] = {"owner", 30, false, true, NULL, NULL},
     [LOCK_OPEN] = {"open", 35, true, true, NULL, NULL},
+    [LOCK_FREEZE] = {"freeze", 37, true, false, freeze_quiesce, freeze_forget},
     [LOCK_INODE] = {"inode", 40, true, false, inode_table_quiesce, inode_table_forget},
     [LOCK_ORPHANS] = {"orphans", 50, true, false, NULL, NULL},
     [LOCK_AG_MAP] = {"group map", 60, true, false, NULL, NULL},

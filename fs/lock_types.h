@@ -19,6 +19,8 @@ enum lock_type_id {
     LOCK_OWNER = 7,      // id inode: held for a VM's life; no callback makes it yield (rule 13)
     LOCK_SUPERBLOCK = 8, // id 0: label, state, feature words
     LOCK_RANGES = 9,     // id inode: its byte-range locks; never taken as a lock itself
+    LOCK_FREEZE = 10,    // id 0: SHARED to change anything; EXCLUSIVE: frozen (fs/freeze.h)
+    LOCK_THAW = 11,      // id 0: who has frozen the volume keeps it; whoever asks wants a thaw
     LOCK_TYPE_COUNT,
 };
 
@@ -62,6 +64,14 @@ static inline struct lock_name lock_name_orphans(uint32_t slot)
 static inline struct lock_name lock_name_ranges(uint64_t inode)
 {
     return (struct lock_name){LOCK_RANGES, inode};
+}
+static inline struct lock_name lock_name_freeze(void)
+{
+    return (struct lock_name){LOCK_FREEZE, 0};
+}
+static inline struct lock_name lock_name_thaw(void)
+{
+    return (struct lock_name){LOCK_THAW, 0};
 }
 static inline struct lock_name lock_name_rename(void)
 {

@@ -23,7 +23,7 @@ frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
-frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_volume.c
+frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_volume.c
 
 PROGRAMS += mount.lunfs
 mount.lunfs_SOURCES   := fs/mount_lunfs.c
@@ -39,7 +39,7 @@ LIBRARIES += fs_core
 LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/interruptible.c fs/lock_demotion.c \
               fs/lock_loans.c \
               fs/lock_set.c
-fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
+fs_core_SHELL := $(LOCK_TABLE) fs/freeze.c fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
                  fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/dlm_service.c \
                  fs/gated_device.c fs/lock_types.c fs/presence.c \
                  fs/range_locks_dlm.c fs/recovery.c fs/slot_takeover.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c
@@ -63,7 +63,7 @@ lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal for
 lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
 PROGRAMS += lunfs
-lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c \
+lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c fs/tool_freeze.c \
                    fs/tool_image.c fs/tool_info.c \
                    fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \
                    fs/tool_stat.c fs/tool_target.c

@@ -18,6 +18,7 @@
 #include "fs/cluster_lock.h"
 #include "fs/file_blocks.h"
 #include "fs/file_map.h"
+#include "fs/freeze.h"
 #include "fs/inode_table_private.h"
 #include "fs/lock_types.h"
 #include "fs/operation.h"
@@ -98,6 +99,15 @@ static int trim_ahead(struct open_inode *open, struct inode *inode)
     return file_blocks_remove(inode, first, end - first);
 }
 
+void open_inode_trim_ahead(struct open_inode *open)
+{
+    struct inode inode;
+    if (open->ahead_end == 0 || inode_load(&inode, open->volume, open->number) != 0)
+        return;
+    trim_ahead(open, &inode);
+    inode_unload(&inode);
+}
+
 // With the lock held EXCLUSIVE if anything is to be changed.
 static int settle_loaded(struct open_inode *open, struct inode *inode, bool changes)
 {
@@ -109,10 +119,11 @@ static int settle_loaded(struct open_inode *open, struct inode *inode, bool chan
     return result != 0 ? result : trim_ahead(open, inode);
 }
 
-// A time of access alone does not take the inode away from another node, but once a day.
+// A time of access alone does not take the inode away from another node, but once a day; and it is
+// not waited for a thaw with it.
 static bool has_due_access(const struct open_inode *open, const struct cluster_lock *lock)
 {
-    if (atomic_load(&open->pass.accessed_ns) == 0)
+    if (atomic_load(&open->pass.accessed_ns) == 0 || !freeze_lets_write(open->volume->freeze))
         return false;
     return open->volume->options.strict_atime || cluster_lock_is_cached(lock, LOCK_EXCLUSIVE);
 }
@@ -126,7 +137,10 @@ static int settle(struct open_inode *open)
     bool changes = volume->journal != NULL && (open_inode_is_dirty(open) || open->ahead_end != 0 ||
                                                has_due_access(open, lock));
     enum lock_mode mode = changes ? LOCK_EXCLUSIVE : LOCK_SHARED;
-    int result = cluster_lock_acquire(lock, mode, 0);
+    int result = changes ? freeze_enter(volume->freeze) : 0;
+    bool has_entered = changes && result == 0;
+    if (result == 0)
+        result = cluster_lock_acquire(lock, mode, 0);
     if (result == 0) {
         result = inode_load(&inode, volume, open->number);
         if (result == 0) {
@@ -135,6 +149,8 @@ static int settle(struct open_inode *open)
         }
         cluster_lock_release(lock, mode);
     }
+    if (has_entered)
+        freeze_leave(volume->freeze);
     cluster_lock_put(lock);
     return result;
 }
@@ -212,7 +228,8 @@ static unsigned kinds_covered(const struct open_inode *open)
     if (cluster_lock_is_cached(lock, LOCK_SHARED))
         kinds |= PASS_READ;
     if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) && open->part_writers == 0 &&
-        open->volume->journal != NULL && !open->is_protected)
+        open->volume->journal != NULL && !open->is_protected &&
+        freeze_lets_write(open->volume->freeze))
         kinds |= PASS_WRITE;
     cluster_lock_put(lock);
     return kinds;

@@ -65,6 +65,9 @@ struct open_inode *open_inode_new(struct volume *volume, const struct inode *ino
 // A reference over a wait; the last one gone with no handle left, the object is freed.
 void open_inode_get(struct open_inode *open);
 void open_inode_put(struct open_inode *open);
+// Gives back what was allocated ahead behind the end. LOCK_INODE is held EXCLUSIVE. If that fails
+// it stays with the file, as after a crash. Waits.
+void open_inode_trim_ahead(struct open_inode *open);
 // Ends a handle; at the last one everything in memory goes to the inode, what was allocated ahead
 // is given back, and an unlinked file is handed to the reaper. 0, or the first error of a write
 // that was acknowledged and got lost. Waits.

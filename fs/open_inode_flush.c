@@ -13,6 +13,7 @@
 #include "fs/base/error.h"
 #include "fs/cluster_lock.h"
 #include "fs/extent_map.h"
+#include "fs/freeze.h"
 #include "fs/inode.h"
 #include "fs/lock_set.h"
 #include "fs/lock_types.h"
@@ -171,13 +172,18 @@ static int flush_step(struct open_inode *open, struct inode *inode)
 
 // --- all of it -----------------------------------------------------------------------------------
 
+// Nothing is changed for a time of access alone on a frozen volume (rule 24).
+static bool has_access(const struct open_inode *open)
+{
+    return atomic_load(&open->pass.accessed_ns) != 0 && freeze_lets_write(open->volume->freeze);
+}
+
 int open_inode_flush(struct open_inode *open, struct inode *inode)
 {
     int result = 0;
     if (open == NULL || open->volume->journal == NULL)
         return 0;
-    while (result == 0 &&
-           (open_inode_is_dirty(open) || atomic_load(&open->pass.accessed_ns) != 0)) {
+    while (result == 0 && (open_inode_is_dirty(open) || has_access(open))) {
         result = flush_step(open, inode);
         // Lanes may note times as fast as we fold them.
         if (written_ranges_is_empty(&open->written) && !open->has_size)

@@ -20,6 +20,7 @@
 #include "fs/mount_options.h"
 #include "fs/operation.h"
 #include "fs/solo.h"
+#include "fs/status_freeze.h"
 #include "fs/status_volume.h"
 #include "fs/volume.h"
 
@@ -180,6 +181,7 @@ static int handle_nodes(struct status_source *source, struct json_object *argume
     status_add_flag(result, "running", status.is_running);
     json_object_object_add(result, "nodes", nodes);
     json_object_object_add(result, "why", lines_of(status.why));
+    status_freeze_add(result, source->volume);
     return 0;
 }
 
@@ -299,6 +301,7 @@ static int handle_df(struct status_source *source, struct json_object *arguments
     status_add_number(result, "available_bytes", (uint64_t)space.f_bavail * space.f_frsize);
     status_add_number(result, "files", space.f_files);
     status_add_number(result, "files_free", space.f_ffree);
+    status_freeze_add(result, source->volume);
     return 0;
 }
 
@@ -389,6 +392,28 @@ static int handle_fence_confirm(struct status_source *source, struct json_object
                            "the cluster does not wait for that node to be fenced", why);
 }
 
+// --- freezing --------------------------------------------------------------------------------
+
+static int handle_freeze(struct status_source *source, struct json_object *arguments,
+                         struct json_object *result, const char **why)
+{
+    return status_freeze_begin(source->volume, arguments, result, why);
+}
+
+static int handle_thaw(struct status_source *source, struct json_object *arguments,
+                       struct json_object *result, const char **why)
+{
+    return status_freeze_end(source->volume, arguments, result, why);
+}
+
+static int handle_freeze_state(struct status_source *source, struct json_object *arguments,
+                               struct json_object *result, const char **why)
+{
+    (void)arguments, (void)why;
+    status_freeze_add(result, source->volume);
+    return 0;
+}
+
 // --- dispatch --------------------------------------------------------------------------------
 
 static const struct {
@@ -403,6 +428,9 @@ static const struct {
     {"stat", handle_stat, true},
     {"fence", handle_fence, false},
     {"fence-confirm", handle_fence_confirm, false},
+    {"freeze", handle_freeze, true},
+    {"thaw", handle_thaw, true},
+    {"freeze-state", handle_freeze_state, true},
 };
 
 int status_handle(void *context, const char *verb, struct json_object *arguments,

@@ -4,6 +4,7 @@
 //   info   the volume, this mount's state, its counters     locks  who holds or waits for what
 //   nodes  the members, and why the cluster waits           df     free space
 //   stat   one inode and its extents                        fence, fence-confirm
+//   freeze, thaw, freeze-state (fs/status_freeze.h)
 #pragma once
 
 struct cluster;

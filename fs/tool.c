@@ -31,6 +31,13 @@ static const struct tool_verb verbs[] = {
      "  lunfs fence n2\n"
      "  lunfs fence confirm n2       after its power was cut by hand\n",
      tool_fence},
+    {"freeze", "MOUNT [--timeout SECONDS]",
+     "holds the volume still on all nodes, for a copy of the LUN",
+     "  lunfs freeze /vm && make-the-copy && lunfs thaw /vm\n"
+     "  lunfs freeze /vm --timeout 300    thaws by itself after five minutes, not one\n",
+     tool_freeze},
+    {"thaw", "MOUNT", "ends a freeze; fails if the freeze had not lasted until then",
+     "  lunfs thaw /vm\n", tool_thaw},
     {"image", "DEVICE FILE [--scramble]", "saves the metadata, and no data, for a bug report",
      "  lunfs image /dev/mapper/lun0 /tmp/lun0.image\n"
      "  lunfs image /dev/mapper/lun0 /tmp/lun0.image --scramble    without names, too\n",

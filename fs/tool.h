@@ -29,6 +29,8 @@ int tool_locks(const struct tool_verb *verb, int argc, char **argv);
 int tool_df(const struct tool_verb *verb, int argc, char **argv);
 int tool_stat(const struct tool_verb *verb, int argc, char **argv);
 int tool_fence(const struct tool_verb *verb, int argc, char **argv);
+int tool_freeze(const struct tool_verb *verb, int argc, char **argv);
+int tool_thaw(const struct tool_verb *verb, int argc, char **argv);
 int tool_image(const struct tool_verb *verb, int argc, char **argv);
 int tool_dump(const struct tool_verb *verb, int argc, char **argv);
 int tool_probe(const struct tool_verb *verb, int argc, char **argv);
@@ -44,12 +46,13 @@ struct json_object;
 
 struct tool_options {
     bool json, all, yes, scramble;
+    const char *timeout; // of --timeout; NULL: not given
     int argument_count;
     char **arguments;
 };
 
-// Takes --json, --all, --yes, --scramble and --help in any place; the rest are arguments, of which
-// there must be `least` to `most`. -1 to go on, else the exit code.
+// Takes --json, --all, --yes, --scramble, --timeout VALUE and --help in any place; the rest are
+// arguments, of which there must be `least` to `most`. -1 to go on, else the exit code.
 int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
                struct tool_options *options);
 // The same for a verb whose one argument is a mount or a device: finds it too.
@@ -57,6 +60,9 @@ int tool_begin(const struct tool_verb *verb, int argc, char **argv, struct tool_
                struct tool_target *target);
 // Prints an answer as JSON and releases it.
 int tool_print_json(struct json_object *result);
+
+// A line about the answer's member "freeze", if there is anything to say.
+void tool_print_freeze(struct json_object *result);
 
 // Members of an answer; "" or 0 if they are not there.
 const char *tool_text(struct json_object *object, const char *name);

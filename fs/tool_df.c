@@ -105,6 +105,7 @@ static void print_df(const struct tool_target *target, struct json_object *resul
     if (tool_number(result, "bad_groups") > 0)
         printf("%llu groups could not be read: run fsck.lunfs\n",
                tool_number(result, "bad_groups"));
+    tool_print_freeze(result);
 }
 
 int tool_df(const struct tool_verb *verb, int argc, char **argv)

@@ -130,6 +130,7 @@ static void print_nodes(struct json_object *result)
         puts("no slot is in use");
     for (unsigned i = 0; i < tool_count(result, "why"); i++)
         printf("waiting: %s\n", json_object_get_string(tool_element(result, "why", i)));
+    tool_print_freeze(result);
 }
 
 int tool_nodes(const struct tool_verb *verb, int argc, char **argv)

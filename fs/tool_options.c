@@ -22,6 +22,8 @@ int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, i
             options->yes = true;
         else if (strcmp(argv[i], "--scramble") == 0)
             options->scramble = true;
+        else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc)
+            options->timeout = argv[++i];
         else if (argv[i][0] == '-')
             return tool_usage(verb, false);
         else
@@ -50,6 +52,22 @@ int tool_print_json(struct json_object *result)
                                         JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(result);
     return TOOL_EXIT_OK;
+}
+
+void tool_print_freeze(struct json_object *result)
+{
+    struct json_object *freeze;
+    if (!json_object_object_get_ex(result, "freeze", &freeze))
+        return;
+    const char *state = tool_text(freeze, "state");
+    unsigned long long for_s = tool_number(freeze, "for_ms") / 1000;
+    if (strcmp(state, "begins") == 0)
+        puts("this node is about to freeze the volume");
+    else if (strcmp(state, "holds") == 0)
+        printf("frozen by this node since %llu s, for %llu s more at most: lunfs thaw ends it\n",
+               for_s, tool_number(freeze, "left_ms") / 1000);
+    else if (strcmp(state, "other") == 0)
+        printf("frozen by another node since %llu s: changes wait; lunfs thaw ends it\n", for_s);
 }
 
 const char *tool_text(struct json_object *object, const char *name)

@@ -6,8 +6,10 @@
 #include "fs/allocator.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/cache.h"
 #include "fs/cluster_lock.h"
+#include "fs/freeze.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
 #include "journal/journal.h"
@@ -143,29 +145,19 @@ static void ask_for_own(struct volume *volume)
     cluster_lock_prefetch(volume->locks, names, 2, LOCK_EXCLUSIVE, 0);
 }
 
-int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
-                 struct lock_service *service)
+static void make_core(struct volume *volume, struct lock_service *service)
 {
-    volume->slot = slot;
-    volume->incarnation = incarnation;
-    if (!volume->options.read_only) {
-        struct journal_config config;
-        volume_journal_config(volume, slot, &config);
-        int result = journal_open(&config, &volume->journal);
-        if (result != 0)
-            return result;
-    }
     volume->cache = make_cache(volume);
     volume->locks = lock_table_new(volume, service);
     volume->allocator = allocator_new(volume);
     volume->inodes = inode_table_new(volume);
-    if (volume->journal != NULL)
-        ask_for_own(volume);
-    return 0;
+    volume->freeze = freeze_new(volume);
 }
 
 static void free_core(struct volume *volume)
 {
+    freeze_free(volume->freeze);
+    volume->freeze = NULL;
     lock_table_free(volume->locks);
     inode_table_free(volume->inodes);
     allocator_close(volume->allocator);
@@ -176,10 +168,51 @@ static void free_core(struct volume *volume)
     volume->cache = NULL;
 }
 
-int volume_stop(struct volume *volume)
+static void stop_work(struct volume *volume)
 {
+    freeze_stop(volume->freeze);
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);
+}
+
+// A copy of a frozen volume may have our slot as it was and our journal as it is: whoever mounts
+// the copy would find a free slot with a journal in use (rule 24).
+static int open_journal(struct volume *volume)
+{
+    struct journal_config config;
+    volume_journal_config(volume, volume->slot, &config);
+    if (SABOTAGE(freeze_join_meanwhile))
+        return journal_open(&config, &volume->journal);
+    int result = freeze_enter(volume->freeze);
+    if (result != 0)
+        return result;
+    result = journal_open(&config, &volume->journal);
+    freeze_leave(volume->freeze);
+    return result;
+}
+
+int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
+                 struct lock_service *service)
+{
+    volume->slot = slot;
+    volume->incarnation = incarnation;
+    make_core(volume, service);
+    int result = volume->options.read_only ? 0 : open_journal(volume);
+    if (result != 0) {
+        stop_work(volume);
+        lock_table_release_all(volume->locks);
+        lock_table_wait_demotions(volume->locks);
+        free_core(volume);
+        return result;
+    }
+    if (volume->journal != NULL)
+        ask_for_own(volume);
+    return 0;
+}
+
+int volume_stop(struct volume *volume)
+{
+    stop_work(volume);
     int result = lock_table_release_all(volume->locks);
     if (volume->journal != NULL) {
         int closed = journal_close(volume->journal);
@@ -196,8 +229,7 @@ void volume_abandon(struct volume *volume)
     CHECK(volume->failure != 0);
     if (volume->locks == NULL)
         return;
-    inode_table_stop(volume->inodes);
-    allocator_stop(volume->allocator);
+    stop_work(volume);
     lock_table_wait_demotions(volume->locks);
     if (volume->journal != NULL)
         journal_close(volume->journal);

@@ -19,6 +19,7 @@
 struct allocator;
 struct borrower;
 struct cache;
+struct freeze;
 struct inode_table;
 struct journal;
 struct lock_service;
@@ -51,6 +52,7 @@ struct volume {
     struct lock_table *locks;
     struct allocator *allocator;
     struct inode_table *inodes;
+    struct freeze *freeze;
     struct borrower *borrower; // NULL: nothing is lent to the kernel
     struct journal_format_context journal_context;
     LIST_HEAD(, interruptible) interruptibles; // fs/interruptible.h
@@ -87,7 +89,8 @@ void volume_free(struct volume *volume);
 void volume_journal_config(struct volume *volume, uint32_t slot, struct journal_config *config);
 
 // Builds the core: journal (clean by now; none if read-only), cache, locks over `service`,
-// allocator, inodes. The gate is open and the lock service has its first view. Waits.
+// allocator, inodes. The gate is open and the lock service has its first view. While another node
+// keeps the volume frozen it waits, but for a read-only mount. On an error nothing is left. Waits.
 int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
                  struct lock_service *service);
 // The clean end: no operation is under way and no file open. Everything durable and in place, all

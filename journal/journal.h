@@ -200,8 +200,13 @@ int journal_sync(struct journal *journal);
 int journal_sync_ticket(struct journal *journal, uint64_t ticket);
 
 // Commits and writes everything in place that had ended before the call, and moves the tail past
-// it: before a freeze, under memory pressure, for a quick replay. Waits.
+// it: under memory pressure, for a quick replay. Waits.
 int journal_checkpoint(struct journal *journal);
+
+// Everything is in place and the journal marked clean, as journal_close leaves it, and stays open:
+// the next handle wakes it, which costs two writes of the header. The caller keeps handles away
+// meanwhile (rule 24); those that are open are waited for. Waits.
+int journal_rest(struct journal *journal);
 
 // --- giving up locks (rules 5 and 6) -----------------------------------------------------------
 

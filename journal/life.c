@@ -218,6 +218,8 @@ static int make_clean(struct journal *journal)
         return -ERROR_JOURNAL_FAILED;
     CHECK(journal_ring_used(&journal->ring) == 0 && journal->dirty_count == 0);
     CHECK(!journal_transaction_has_content(journal->running));
+    if (journal->is_resting)
+        return 0; // it is marked so already
     journal->header.state = JOURNAL_STATE_CLEAN;
     journal->header.version_max = journal->config.clock->now;
     return journal_header_write_both(&journal->config, &journal->header);

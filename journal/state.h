@@ -156,6 +156,8 @@ struct journal {
 
     bool is_failed;
     bool is_closing;
+    bool is_resting; // marked clean, with nothing in the log: the next handle wakes it
+    bool is_turning; // on the way into rest or out of it
 
     struct journal_pool pool;
     struct journal_handle_list free_handles;
@@ -253,6 +255,11 @@ void journal_checkpoint_request(struct journal *journal, uint64_t position);
 int journal_checkpoint_reach(struct journal *journal, uint64_t position);
 void journal_checkpoint_timer_arm(struct journal *journal);
 void journal_checkpoint_timer_fire(struct environment_timer *timer);
+
+// --- rest.c ------------------------------------------------------------------------------------
+
+// Ends a rest before a handle opens. 0 or -ERROR_JOURNAL_FAILED.
+int journal_wake(struct journal *journal);
 
 // --- header_store.c --------------------------------------------------------------------------
 

@@ -103,6 +103,8 @@ int journal_transaction_begin(struct journal *journal, uint32_t credits,
     *handle_out = NULL;
     if (journal->is_failed)
         return -ERROR_JOURNAL_FAILED;
+    if ((journal->is_resting || journal->is_turning) && journal_wake(journal) != 0)
+        return -ERROR_JOURNAL_FAILED;
     if (credits > journal->counts.handle_credits_most)
         journal->counts.handle_credits_most = credits;
     struct journal_handle *handle = handle_new(journal, credits);

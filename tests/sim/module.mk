@@ -106,6 +106,7 @@ RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
                      tests/sim/ring3_faults_disk.c tests/sim/ring3_faults_network.c \
                      tests/sim/ring3_faults_nodes.c tests/sim/ring3_files.c \
+                     tests/sim/ring3_freeze.c \
                      tests/sim/ring3_guard.c tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
                      tests/sim/ring3_names.c tests/sim/ring3_transport.c tests/sim/ring3_tree.c \

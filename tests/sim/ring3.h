@@ -15,6 +15,7 @@
 //   ring3_transport.c  dlm/transport.h over events        ring3_content.c what files hold
 //   ring3_corosync.c   dlm/membership_corosync.h          ring3_client.c  what a client does next
 //   ring3_guard.c      fs/guard_rules.c over events       ring3_faults*.c what goes wrong
+//   ring3_freeze.c     freezes, and copies made meanwhile
 //   ring3_machine.c    power, network, clocks             ring3_history.c a history, its end
 #pragma once
 
@@ -46,6 +47,7 @@ enum {
     RING3_MACHINES_MAX = 6,
     RING3_CLIENTS_MAX = 6,
     RING3_FAILURE_BYTES = 400,
+    RING3_COPIES_MAX = 3,
 };
 
 #define RING3_MS ((uint64_t)1000000)
@@ -81,6 +83,7 @@ struct ring3_result {
     uint64_t looks;                          // of the last one at everything, answered
     uint64_t lives, recoveries, virtual_ns, writes, late_writes, steps;
     uint64_t faults[RING3_FAULT_COUNT][3]; // by enum ring3_phase
+    uint64_t copies, broken_freezes; // copies of a volume that was frozen until the thaw; others
     unsigned machine_count;
     uint64_t digest; // of all that was traced: the same for the same seed
 };
@@ -303,8 +306,9 @@ struct ring3 {
     struct ring3_client *clients[RING3_CLIENTS_MAX];
     unsigned clients_at_work;
     uint64_t operations_left;
-    bool is_healing;    // no new faults
-    bool is_unmounting; // nobody mounts again
+    struct sim_disk *copies[RING3_COPIES_MAX]; // made while the volume was frozen
+    bool is_healing;                           // no new faults
+    bool is_unmounting;                        // nobody mounts again
     struct world_event fault;
     struct ring3_aim aim;
     unsigned faults_left;
@@ -330,6 +334,13 @@ bool ring3_faults_are_due(const struct ring3 *ring3);
 void ring3_faults_look(struct ring3 *ring3); // after each step of the world
 void ring3_heal(struct ring3 *ring3);
 void ring3_faults_end(struct ring3 *ring3);
+
+// ring3_freeze.c: freezes beside the clients' work, if the seed says so
+void ring3_freezes_start(struct ring3 *ring3);
+// The copies that were made, for fsck. Outside of coroutines, when nothing else goes on.
+void ring3_copies_check(struct ring3 *ring3);
+// Whether a node that others cannot have given up says that the volume is frozen.
+bool ring3_freeze_holds(const struct ring3 *ring3);
 
 // ring3_check.c: what is looked at while writes land
 void ring3_check_start(struct ring3 *ring3);

@@ -323,6 +323,7 @@ static void run_parts(struct ring3 *ring3)
     ring3->clients_at_work = ring3->client_count;
     for (unsigned i = 0; i < ring3->client_count; i++)
         coroutine_start(ring3->scheduler, "client", ring3_client_work, ring3->clients[i]);
+    ring3_freezes_start(ring3);
     ring3_faults_start(ring3);
     run_until(ring3, 4 * ring3->work_ns, clients_are_done);
     if (ring3->result.is_failed)
@@ -339,8 +340,10 @@ static void run_parts(struct ring3 *ring3)
             return;
     }
     ring3->result.virtual_ns = ring3->world->now_ns - began_ns;
-    if (unmount_all(ring3))
-        check_volume(ring3);
+    if (!unmount_all(ring3))
+        return;
+    check_volume(ring3);
+    ring3_copies_check(ring3);
 }
 
 static void end(struct ring3 *ring3)

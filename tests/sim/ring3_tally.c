@@ -31,6 +31,8 @@ void ring3_tally_add(struct ring3_tally *tally, const struct ring3_result *resul
     tally->writes += result->writes;
     tally->late_writes += result->late_writes;
     tally->steps += result->steps;
+    tally->copies += result->copies;
+    tally->broken_freezes += result->broken_freezes;
     for (unsigned i = 0; i < RING3_FAULT_COUNT; i++) {
         for (unsigned j = 0; j < RING3_PHASE_COUNT; j++) {
             tally->faults[i][j] += result->faults[i][j];
@@ -58,10 +60,11 @@ void ring3_tally_print(const struct ring3_tally *tally, uint64_t first, double s
     printf("%" PRIu64 " histories of whole nodes hold (first seed %" PRIu64 "): %" PRIu64
            " operations and %" PRIu64 " last looks, %" PRIu64 " without an answer, %" PRIu64
            " transfers of lanes, %" PRIu64 " lives, %" PRIu64 " writes, %" PRIu64
-           " of them late, %" PRIu64 " s of virtual time, %.1f s, %.1f histories/s\n",
+           " of them late, %" PRIu64 " copies while frozen, %" PRIu64
+           " freezes that did not hold, %" PRIu64 " s of virtual time, %.1f s, %.1f histories/s\n",
            tally->histories, first, tally->operations, tally->looks, tally->unknown,
-           tally->transfers, tally->lives, tally->writes, tally->late_writes,
-           tally->virtual_ms / 1000, seconds,
+           tally->transfers, tally->lives, tally->writes, tally->late_writes, tally->copies,
+           tally->broken_freezes, tally->virtual_ms / 1000, seconds,
            seconds > 0 ? (double)tally->histories / seconds : 0.0);
 }
 

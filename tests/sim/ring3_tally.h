@@ -18,6 +18,7 @@ struct ring3_tally {
     uint64_t long_ones;  // at least 20 s, 300 operations, 3 nodes and 2 faults each
     uint64_t short_ones; // at least 40 operations and 1 fault; not those
     uint64_t operations, looks, unknown, transfers, lives, virtual_ms, writes, late_writes, steps;
+    uint64_t copies, broken_freezes; // of the volume while it was frozen; freezes that ended early
     uint64_t faults[RING3_FAULT_COUNT][RING3_PHASE_COUNT];
     struct ring3_spread nodes, virtual_s, operation_tens, fault_counts;
 };

@@ -23,6 +23,7 @@ _Static_assert(sizeof(((struct ring3_result *)0)->failure) <= HUNT_FAILURE_BYTES
 int main(int argc, char **argv)
 {
     static const char *const prefixes[] = {"cluster_",
+                                           "freeze_",
                                            "recovery_",
                                            "takeover_",
                                            "dlm_forget_dead_master",

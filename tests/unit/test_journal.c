@@ -239,6 +239,38 @@ static void body_header_copies(struct fixture *fixture)
     assert_int_equal(journal_open(&fixture->config, &fixture->journal), -ERROR_JOURNAL_HEADER);
 }
 
+// Marked clean while it stays open: a crash leaves nothing to replay. The next change wakes it, and
+// from then on the same log goes on.
+static void body_rest(struct fixture *fixture)
+{
+    struct journal_replay_report report;
+    open_new(fixture);
+    change(fixture, 0, 3, 7);
+    assert_int_equal(journal_rest(fixture->journal), 0);
+    assert_int_equal(serial_on_disk(fixture, 2), 7);
+    assert_int_equal(status_of(fixture).used_block_count, 0);
+    assert_int_equal(replay(fixture, &report), 0);
+    assert_int_equal(report.dirty_count, 0);
+    change(fixture, 0, 1, 8);
+    assert_int_equal(journal_sync(fixture->journal), 0);
+    crash(fixture);
+    assert_int_equal(replay(fixture, &report), 0);
+    assert_int_equal(report.dirty_count, 1);
+    assert_int_equal(report.written_count, 1);
+    assert_int_equal(serial_on_disk(fixture, 0), 8);
+}
+
+static void body_close_at_rest(struct fixture *fixture)
+{
+    open_new(fixture);
+    change(fixture, 0, 3, 7);
+    assert_int_equal(journal_rest(fixture->journal), 0);
+    uint64_t writes = sim_disk_counts_get(fixture->disk).write_count;
+    assert_int_equal(journal_rest(fixture->journal), 0);
+    close_clean(fixture);
+    assert_int_equal(sim_disk_counts_get(fixture->disk).write_count, writes);
+}
+
 // --- transactions --------------------------------------------------------------------------------
 
 static void body_sync_survives(struct fixture *fixture)
@@ -755,6 +787,8 @@ static void body_status_text(struct fixture *fixture)
 
 JOURNAL_TEST(life, 256)
 JOURNAL_TEST(header_copies, 256)
+JOURNAL_TEST(rest, 256)
+JOURNAL_TEST(close_at_rest, 256)
 JOURNAL_TEST(sync_survives, 256)
 JOURNAL_TEST(abort_restores, 256)
 JOURNAL_TEST(small_ring, 64)
@@ -783,6 +817,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(life),
         cmocka_unit_test(header_copies),
+        cmocka_unit_test(rest),
+        cmocka_unit_test(close_at_rest),
         cmocka_unit_test(sync_survives),
         cmocka_unit_test(abort_restores),
         cmocka_unit_test(small_ring),

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The volume held still on all nodes, so that a copy of the LUN is whole without a replay (rule
+// 24; docs/freeze.md has the timelines).
+//
+// LOCK_FREEZE is shared by whoever changes something, for as long as the change takes, and kept by
+// each node like any other right. Who has it EXCLUSIVE has frozen the volume:
+//
+//   n1  freeze_begin ─► LOCK_FREEZE EXCLUSIVE ........ own files settled, journal at rest: frozen
+//   n2   callback ─► changes under way end ─► lanes stop, files settled, journal at rest ─► gone
+//        changes that come now wait for LOCK_FREEZE; who only reads goes on
+//   n1  freeze_end, the time limit, or n1's death after its recovery ─► all that waits goes on
+//
+// LOCK_THAW is how others ask for the end: the node that froze keeps it, and thaws when it is
+// called back.
+//
+// On the core's thread; what waits is called from a coroutine.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cluster_lock;
+struct freeze;
+struct volume;
+
+struct freeze *freeze_new(struct volume *volume);
+// Ends a freeze of this node and what waits for one of another. Before the locks go; nobody asks
+// for anything after it. Waits.
+void freeze_stop(struct freeze *freeze);
+void freeze_free(struct freeze *freeze);
+
+// --- freezing ----------------------------------------------------------------------------------
+
+enum freeze_state {
+    FREEZE_NONE,
+    FREEZE_BEGINS, // this node waits for the others, or for its own changes
+    FREEZE_HOLDS,  // nobody changes anything: copy now
+    FREEZE_OTHER,  // another node has frozen the volume, or is about to
+};
+
+struct freeze_status {
+    enum freeze_state state;
+    uint64_t for_ns;  // how long it has been so
+    uint64_t left_ns; // of the time limit; this node's freeze only
+    int ended;        // why this node's last freeze is over: 0 (as asked for here), or one of the
+                      // errors of freeze_end; -ENODATA: there was none
+};
+void freeze_status_get(const struct freeze *freeze, struct freeze_status *status);
+
+// Begins; freeze_status_get says when it holds. It ends after `limit_ns` at the latest, however far
+// it came. 0; -EBUSY: this node freezes already, or knows of another that does; -EROFS: a mount
+// without locks. That another node was faster may also show as `ended` -EBUSY.
+int freeze_begin(struct freeze *freeze, uint64_t limit_ns);
+
+// Ends the freeze of this node. 0: it held until now, so what was copied since is whole.
+// -ETIMEDOUT: it had reached its limit; -ECANCELED: another node, or a thaw before it held, had
+// ended it; -EBUSY and others: it never held; -ENODATA: this node froze nothing.
+int freeze_end(struct freeze *freeze);
+// Asks whichever other node froze the volume to end it, and does not wait: freeze_status_get says
+// when it is over.
+void freeze_ask_end(struct freeze *freeze);
+
+// --- for who changes something -----------------------------------------------------------------
+
+// Around a change that no lock set is taken for (lock_set_acquire does it by itself). Rank as
+// LOCK_FREEZE in fs/lock_types.c. 0 or the mount's failure. Waits.
+int freeze_enter(struct freeze *freeze);
+void freeze_leave(struct freeze *freeze);
+// Whether lanes may write, and times of access be noted: no freeze is here or on its way.
+bool freeze_lets_write(const struct freeze *freeze);
+
+// --- the lock table's hooks ----------------------------------------------------------------------
+
+void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void freeze_forget(struct volume *volume, struct cluster_lock *lock);
+void freeze_thaw_asked(struct volume *volume, struct cluster_lock *lock, bool keep_shared);

@@ -5,12 +5,13 @@
 
 #include "fs/allocator.h"
 #include "fs/base/check.h"
+#include "fs/damage.h"
 #include "fs/inode_table.h"
 
 static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     // name, rank, yields, is held long, quiesce, forget
     [LOCK_RENAME] = {"rename", 10, true, false, NULL, NULL},
-    [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, NULL},
+    [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, damage_superblock_forget},
     [LOCK_OWNER] = {"owner", 30, false, true, NULL, NULL},
     [LOCK_OPEN] = {"open", 35, true, true, NULL, NULL},
     [LOCK_INODE] = {"inode", 40, true, false, inode_table_quiesce, inode_table_forget},

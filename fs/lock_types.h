@@ -63,6 +63,10 @@ static inline struct lock_name lock_name_ranges(uint64_t inode)
 {
     return (struct lock_name){LOCK_RANGES, inode};
 }
+static inline struct lock_name lock_name_superblock(void)
+{
+    return (struct lock_name){LOCK_SUPERBLOCK, 0};
+}
 static inline struct lock_name lock_name_rename(void)
 {
     return (struct lock_name){LOCK_RENAME, 0};

@@ -58,6 +58,9 @@ int tool_begin(const struct tool_verb *verb, int argc, char **argv, struct tool_
 // Prints an answer as JSON and releases it.
 int tool_print_json(struct json_object *result);
 
+// A line if the answer says that the volume needs fsck.lunfs.
+void tool_print_needs_fsck(struct json_object *result);
+
 // Members of an answer; "" or 0 if they are not there.
 const char *tool_text(struct json_object *object, const char *name);
 unsigned long long tool_number(struct json_object *object, const char *name);

@@ -8,6 +8,7 @@
 #include "fs/base/error.h"
 #include "fs/cache.h"
 #include "fs/cluster_lock.h"
+#include "fs/damage.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
 #include "journal/journal.h"
@@ -120,6 +121,13 @@ void volume_journal_config(struct volume *volume, uint32_t slot, struct journal_
         config->format_id[i] = volume->geometry.format_id[i];
 }
 
+static void found_damage(void *context)
+{
+    struct volume *volume = context;
+    if (volume->damage != NULL)
+        damage_found(volume->damage);
+}
+
 static struct cache *make_cache(struct volume *volume)
 {
     struct cache_config config = {
@@ -128,6 +136,8 @@ static struct cache *make_cache(struct volume *volume)
         .log = volume->log,
         .clock = &volume->clock,
         .block_count = volume->geometry.block_count,
+        .damaged = found_damage,
+        .context = volume,
     };
     for (int i = 0; i < 16; i++)
         config.format_id[i] = volume->geometry.format_id[i];
@@ -158,6 +168,7 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
     volume->locks = lock_table_new(volume, service);
     volume->allocator = allocator_new(volume);
     volume->inodes = inode_table_new(volume);
+    volume->damage = damage_new(volume);
     if (volume->journal != NULL)
         ask_for_own(volume);
     return 0;
@@ -165,6 +176,8 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
 
 static void free_core(struct volume *volume)
 {
+    damage_free(volume->damage);
+    volume->damage = NULL;
     lock_table_free(volume->locks);
     inode_table_free(volume->inodes);
     allocator_close(volume->allocator);
@@ -179,6 +192,7 @@ int volume_stop(struct volume *volume)
 {
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);
+    damage_stop(volume->damage);
     int result = lock_table_release_all(volume->locks);
     if (volume->journal != NULL) {
         int closed = journal_close(volume->journal);
@@ -197,6 +211,7 @@ void volume_abandon(struct volume *volume)
         return;
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);
+    damage_stop(volume->damage);
     lock_table_wait_demotions(volume->locks);
     if (volume->journal != NULL)
         journal_close(volume->journal);

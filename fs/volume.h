@@ -19,6 +19,7 @@
 struct allocator;
 struct borrower;
 struct cache;
+struct damage;
 struct inode_table;
 struct journal;
 struct lock_service;
@@ -46,6 +47,7 @@ struct volume {
     uint32_t slot;        // ours
     uint64_t incarnation; // ours in this slot
     struct cache *cache;
+    struct damage *damage;
     struct journal *journal; // NULL when read-only
     struct lock_table *locks;
     struct allocator *allocator;

@@ -186,9 +186,12 @@ static int retry(struct allocator_reservation *space)
     return -EAGAIN;
 }
 
-// What a group's own tree lacks comes with a commit.
-static int note_result(struct allocator_reservation *space, int result)
+// What a group's own tree lacks comes with a commit; from a damaged group one turns away.
+static int note_result(struct allocator_reservation *space, const struct allocator_group *group,
+                       int result)
 {
+    if (allocator_note_bad(space->volume->allocator, group->number, result))
+        return retry(space);
     if (result != -EAGAIN)
         return result;
     space->needs_commit = true;
@@ -215,7 +218,7 @@ static int take_run(struct allocator_reservation *space, struct allocator_group 
         result = allocator_group_find(group, request, run);
     if (result == 0)
         result = free_extents_take(&group->extents, handle, run->start_block, run->block_count);
-    return note_result(space, result);
+    return note_result(space, group, result);
 }
 
 static uint64_t goal_in_group(const struct allocator_group *group, uint64_t goal)
@@ -310,7 +313,7 @@ static int take_number(struct allocator_reservation *space, struct allocator_gro
         result = allocator_number_find(group, claim, number);
     if (result == 0)
         result = free_extents_take(&group->extents, handle, *number, 1);
-    return note_result(space, result);
+    return note_result(space, group, result);
 }
 
 void allocator_look_further(struct allocator_reservation *space)
@@ -366,12 +369,12 @@ int allocator_allocate_inode(struct allocator_reservation *space, struct journal
 
 static int refuse(struct allocator_reservation *space, uint64_t block, int error, const char *what)
 {
-    log_error(space->volume->log, -error, "block %llu: %s: %s", (unsigned long long)block, what,
-              error_text(error));
-    return error;
+    return cache_report_damage(space->volume->cache, error, "block %llu: %s: %s",
+                               (unsigned long long)block, what, error_text(error));
 }
 
-// The held group that takes the blocks back; -EAGAIN if it has to be locked first.
+// The held group that takes the blocks back; NULL if it is damaged: they are lost until fsck.lunfs
+// finds them. -EAGAIN if it has to be locked first.
 static int group_to_free_in(struct allocator_reservation *space, uint64_t block, uint64_t count,
                             struct allocator_group **group)
 {
@@ -379,6 +382,9 @@ static int group_to_free_in(struct allocator_reservation *space, uint64_t block,
     const struct geometry *g = &space->volume->geometry;
     if (!geometry_is_data_range(g, block, count) || !geometry_ag_of_block(g, block, &number))
         return refuse(space, block, -ERROR_BLOCK_RANGE, "freed");
+    *group = NULL;
+    if (allocator_is_bad(space->volume->allocator, number))
+        return 0;
     *group = allocator_held_group(space, number);
     if (*group != NULL)
         return spend_change(space);
@@ -393,8 +399,10 @@ static int give_back(struct allocator_reservation *space, struct allocator_group
     int result = allocator_group_prepare(group, handle);
     if (result == 0)
         result = free_extents_add(&group->extents, handle, block, count);
+    if (result == -ERROR_CORRUPT_FREE_SPACE)
+        return result; // more likely the one that frees is wrong
     if (result != 0)
-        return note_result(space, result);
+        return note_result(space, group, result);
     if (!allocator_busy_add(group, handle, block, count))
         return refuse(space, block, -ERROR_CORRUPT_FREE_SPACE, "freed twice");
     return 0;
@@ -405,7 +413,9 @@ int allocator_free(struct allocator_reservation *space, struct journal_handle *h
 {
     struct allocator_group *group;
     int result = group_to_free_in(space, block, count, &group);
-    return result != 0 ? result : give_back(space, group, handle, block, count);
+    if (result != 0 || group == NULL)
+        return result;
+    return give_back(space, group, handle, block, count);
 }
 
 int allocator_free_node(struct allocator_reservation *space, struct journal_handle *handle,
@@ -415,5 +425,7 @@ int allocator_free_node(struct allocator_reservation *space, struct journal_hand
     int result = group_to_free_in(space, block, 1, &group);
     if (result == 0)
         result = cache_revoke(space->volume->cache, handle, block);
-    return result != 0 ? result : give_back(space, group, handle, block, 1);
+    if (result != 0 || group == NULL)
+        return result;
+    return give_back(space, group, handle, block, 1);
 }

@@ -13,6 +13,7 @@
 #include "fs/allocator_group.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
 #include "fs/lock_types.h"
 #include "fs/volume.h"
@@ -128,13 +129,28 @@ static void drop_number(struct allocator_reservation *space, uint32_t number)
     }
 }
 
-// A group that is not good is left alone from now on; the failure was logged where it was born.
+bool allocator_is_bad(const struct allocator *allocator, uint32_t number)
+{
+    return (allocator->states[number] & GROUP_BAD) != 0 && !SABOTAGE(allocator_use_bad_group);
+}
+
+bool allocator_note_bad(struct allocator *allocator, uint32_t number, int result)
+{
+    struct volume *volume = allocator->volume;
+    if (!error_is_check(result) || volume_check(volume) != 0 || SABOTAGE(allocator_use_bad_group))
+        return false;
+    if (!allocator_is_bad(allocator, number))
+        log_line(volume->log, LOG_LEVEL_WARNING, -result,
+                 "group %u is damaged and left alone from now on: what is freed there comes back "
+                 "with fsck.lunfs",
+                 number);
+    allocator->states[number] |= GROUP_BAD;
+    return true;
+}
+
 static int skip_if_bad(struct allocator_reservation *space, uint32_t number, int result)
 {
-    if (!error_is_check(result) || volume_check(space->volume) != 0)
-        return result;
-    space->volume->allocator->states[number] |= GROUP_BAD;
-    return -EAGAIN;
+    return allocator_note_bad(space->volume->allocator, number, result) ? -EAGAIN : result;
 }
 
 static uint64_t need(const struct allocator_reservation *space, bool at_best)
@@ -149,12 +165,14 @@ static bool is_served(const struct allocator_reservation *space, bool at_best)
 
 // --- steps -----------------------------------------------------------------------------------
 
-// The groups that will be freed into. On an error nothing is held.
+// The groups that will be freed into, but for damaged ones. On an error nothing is held.
 static int hold_wanted(struct allocator_reservation *space)
 {
+    struct allocator *allocator = space->volume->allocator;
     for (uint32_t i = 0; i < space->wanted_group_count; i++) {
-        int result = hold(space, space->wanted_groups[i], true);
-        if (result != 0) {
+        uint32_t number = space->wanted_groups[i];
+        int result = allocator_is_bad(allocator, number) ? 0 : hold(space, number, true);
+        if (result != 0 && !allocator_note_bad(allocator, number, result)) {
             allocator_release(space);
             return result;
         }
@@ -174,9 +192,10 @@ static int check_wanted_known(struct allocator_reservation *space)
             return result;
         if (allocator_is_known(volume->allocator, number))
             continue;
-        log_error(volume->log, ERROR_CORRUPT_FREE_SPACE,
-                  "group %u: blocks of a group that was never used are to be freed", number);
-        return -ERROR_CORRUPT_FREE_SPACE;
+        return cache_report_damage(volume->cache, -ERROR_CORRUPT_FREE_SPACE,
+                                   "group %u: blocks of a group that was never used are to be "
+                                   "freed",
+                                   number);
     }
     return 0;
 }
@@ -226,7 +245,7 @@ static int take_best(struct candidates *search)
     struct allocator_reservation *space = search->space;
     if (!search->has_best)
         return -ENOSPC;
-    int result = hold(space, search->best, search->may_wait);
+    int result = skip_if_bad(space, search->best, hold(space, search->best, search->may_wait));
     if (result == -EAGAIN)
         return -ENOSPC;
     if (result != 0 || is_served(space, false))
@@ -280,14 +299,15 @@ static bool is_wanted(const struct allocator_reservation *space, uint32_t number
 // One group of the sweep. What has nothing to give is let go again.
 static int sweep_group(struct allocator_reservation *space, uint32_t number)
 {
-    bool must_hold = is_wanted(space, number);
+    bool must_hold =
+        is_wanted(space, number) && !allocator_is_bad(space->volume->allocator, number);
     if (!must_hold && (is_served(space, false) || !is_good(space->volume->allocator, number)))
         return 0;
     if (!must_hold && space->group_count + space->wanted_group_count >= ALLOCATOR_GROUPS_MAX)
         return 0;
     int result = hold(space, number, true);
     if (result != 0)
-        return must_hold ? result : skip_if_bad(space, number, result);
+        return allocator_note_bad(space->volume->allocator, number, result) ? 0 : result;
     struct allocator_group *group = allocator_held_group(space, number);
     if (!must_hold && allocator_group_usable(group, space->uses_margin) == 0)
         drop_number(space, number);
@@ -299,7 +319,7 @@ static int sweep(struct allocator_reservation *space)
 {
     for (uint32_t number = 0; number < geometry_of(space)->ag_count; number++) {
         int result = sweep_group(space, number);
-        if (result != 0 && result != -EAGAIN)
+        if (result != 0)
             return result;
         if (number % 64 == 63)
             coroutine_pause(space->volume->scheduler);
@@ -339,23 +359,32 @@ static int take_step(struct allocator_reservation *space, enum step step)
     return result == -ENOSPC && is_served(space, false) ? 0 : result;
 }
 
+// The map is damaged: what this node knew of it before still serves.
+static bool is_passed_over(const struct allocator_reservation *space, bool is_new, int result)
+{
+    return is_new && error_is_check(result) && volume_check(space->volume) == 0;
+}
+
 static int choose(struct allocator_reservation *space)
 {
     enum step step = STEP_OWN;
+    int refusal = -ENOSPC;
     while (step != STEP_END) {
         int result = take_step(space, step);
         bool is_new = step == STEP_NEW_OWN || step == STEP_NEW_OTHER;
         if (result == 0 && !is_new)
             return 0;
         allocator_release(space);
-        if (result != 0 && result != -ENOSPC)
+        if (is_passed_over(space, is_new, result))
+            refusal = result;
+        else if (result != 0 && result != -ENOSPC)
             return result;
         if (result == 0)
             step--; // there is one group more to look at
         else
             step++;
     }
-    return -ENOSPC;
+    return refusal;
 }
 
 int allocator_reserve(struct allocator_reservation *space)

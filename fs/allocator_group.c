@@ -146,8 +146,8 @@ static int verify_header(struct allocator *allocator, uint32_t number,
     int result = format_ag_decode((const struct ag_header_disk *)header->bytes,
                                   &allocator->volume->geometry, number, &decoded, &reason);
     if (result != 0)
-        log_error(allocator->volume->log, -result, "block %llu, header of group %u: %s",
-                  (unsigned long long)header->address, number, reason);
+        cache_report_damage(allocator->volume->cache, result, "block %llu, header of group %u: %s",
+                            (unsigned long long)header->address, number, reason);
     return result;
 }
 

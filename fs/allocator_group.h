@@ -83,7 +83,7 @@ struct allocator {
 
 enum {
     GROUP_KNOWN = 1u << 0, // initialised, as the map said; it never goes back
-    GROUP_BAD = 1u << 1,   // its header was not good: nothing is allocated there
+    GROUP_BAD = 1u << 1,   // damaged: nothing is allocated there, and nothing given back
 };
 
 #define HINT_UNKNOWN UINT64_MAX
@@ -131,6 +131,11 @@ void allocator_settle_map(struct allocator *allocator);
 
 // What the held groups could give out.
 uint64_t allocator_held_usable(const struct allocator_reservation *space);
+// A group whose header or trees are damaged is left alone while this node is mounted.
+bool allocator_is_bad(const struct allocator *allocator, uint32_t number);
+// Whether `result`, of work with the group, is about damage (which was logged where it was found);
+// then the group is bad from now on.
+bool allocator_note_bad(struct allocator *allocator, uint32_t number, int result);
 // Lets the group at `index` of the held ones go.
 void allocator_drop_group(struct allocator_reservation *space, uint32_t index);
 // Whether the group had no number for this operation (allocator_look_further).

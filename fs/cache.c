@@ -5,6 +5,8 @@
 // looks).
 #include "fs/cache.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +20,10 @@
 // leave no higher one to give out.
 #define VERSION_MAX ((uint64_t)1 << 62)
 
-// How many of the oldest blocks are looked at to find one that can go.
-enum { EVICTION_TRIES = 16 };
+enum {
+    EVICTION_TRIES = 16, // of the oldest blocks, to find one that can go
+    LINE_BYTES = 512,    // of a line about damage
+};
 
 TAILQ_HEAD(cache_list, cache_block);
 
@@ -241,12 +245,26 @@ void cache_put(struct cache_block *block)
 
 // --- reading ---------------------------------------------------------------------------------
 
-static void log_mismatch(struct cache *cache, const struct cache_identity *expected,
-                         const void *bytes, int result)
+int cache_report_damage(struct cache *cache, int error, const char *format, ...)
+{
+    CHECK(error_is_check(error));
+    char line[LINE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    log_error(cache->config.log, -error, "%s", line);
+    if (cache->config.damaged != NULL)
+        cache->config.damaged(cache->config.context);
+    return error;
+}
+
+static void report_mismatch(struct cache *cache, const struct cache_identity *expected,
+                            const void *bytes, int result)
 {
     const struct block_header_disk *found = bytes;
-    log_error(
-        cache->config.log, -result,
+    cache_report_damage(
+        cache, result,
         "block %llu: %s: expected type %d of owner %llu, found magic %#x, type %u, owner %llu, "
         "address %llu",
         (unsigned long long)expected->address, error_text(result), (int)expected->type,
@@ -283,12 +301,16 @@ static void log_failure(struct cache *cache, const struct cache_identity *identi
                         const void *bytes, int result)
 {
     cache->verify_failure_count++;
-    if (result == -ERROR_BLOCK_RANGE || !error_is_check(result))
-        log_error(cache->config.log, error_is_check(result) ? -result : 0,
-                  "block %llu of owner %llu: %s", (unsigned long long)identity->address,
-                  (unsigned long long)identity->owner, error_text(result));
+    if (!error_is_check(result))
+        log_error(cache->config.log, 0, "block %llu of owner %llu: %s",
+                  (unsigned long long)identity->address, (unsigned long long)identity->owner,
+                  error_text(result));
+    else if (result == -ERROR_BLOCK_RANGE)
+        cache_report_damage(cache, result, "block %llu of owner %llu: %s",
+                            (unsigned long long)identity->address,
+                            (unsigned long long)identity->owner, error_text(result));
     else
-        log_mismatch(cache, identity, bytes, result);
+        report_mismatch(cache, identity, bytes, result);
 }
 
 // Others that want the block meanwhile wait for it and share the result.
@@ -332,7 +354,7 @@ static int mismatch(struct cache *cache, const struct cache_identity *identity,
 {
     int result = block->type != identity->type ? -ERROR_BLOCK_TYPE : -ERROR_BLOCK_OWNER;
     cache->verify_failure_count++;
-    log_mismatch(cache, identity, block->bytes, result);
+    report_mismatch(cache, identity, block->bytes, result);
     return result;
 }
 
@@ -427,9 +449,8 @@ void cache_change(struct cache_block *block, struct journal_handle *handle)
 static int refuse_block_in_use(struct cache *cache, uint64_t address, const char *what)
 {
     int result = -ERROR_CORRUPT_FREE_SPACE;
-    log_error(cache->config.log, -result, "block %llu: %s: %s", (unsigned long long)address, what,
-              error_text(result));
-    return result;
+    return cache_report_damage(cache, result, "block %llu: %s: %s", (unsigned long long)address,
+                               what, error_text(result));
 }
 
 int cache_create(struct cache *cache, struct journal_handle *handle,

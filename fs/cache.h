@@ -38,6 +38,8 @@ struct cache_config {
     uint8_t format_id[16];
     uint64_t block_count; // of the volume: addresses from there on are -ERROR_BLOCK_RANGE
     size_t bytes_max;     // 0: CACHE_BYTES_DEFAULT; exceeded while blocks are referenced or busy
+    void (*damaged)(void *context); // after each cache_report_damage; does not wait; may be NULL
+    void *context;
 };
 
 // Which block, and what it must say of itself.
@@ -95,6 +97,10 @@ int cache_read_unlocked(struct cache *cache, const struct cache_identity *identi
 // kept as if the cache had read it, without reading it again. `bytes` stays the caller's. Does not
 // wait.
 void cache_offer(struct cache *cache, const struct cache_identity *identity, const void *bytes);
+// Whoever finds that a block, or what stands in several, is not as it must be says so here: one
+// error line, and the volume is told (fs/damage.h). Answers `error`, a failed check (-ERROR_x).
+int cache_report_damage(struct cache *cache, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 struct cache_block *cache_get(struct cache_block *block);
 void cache_put(struct cache_block *block);

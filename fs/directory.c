@@ -24,9 +24,9 @@ uint64_t directory_hash(const uint8_t hash_key[16], const char *name, size_t len
 
 static int corrupt(const struct inode *directory, uint64_t hash, const char *reason)
 {
-    log_error(directory->volume->log, ERROR_CORRUPT_DIRECTORY, "directory %llu, hash %#llx: %s",
-              (unsigned long long)directory->number, (unsigned long long)hash, reason);
-    return -ERROR_CORRUPT_DIRECTORY;
+    return cache_report_damage(
+        directory->volume->cache, -ERROR_CORRUPT_DIRECTORY, "directory %llu, hash %#llx: %s",
+        (unsigned long long)directory->number, (unsigned long long)hash, reason);
 }
 
 // --- positions and cursors -------------------------------------------------------------------

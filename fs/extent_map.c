@@ -19,9 +19,9 @@ static uint64_t end_of(const struct extent *extent)
 
 static int corrupt(const struct inode *inode, uint64_t file_block, const char *reason)
 {
-    log_error(inode->volume->log, ERROR_CORRUPT_INODE, "inode %llu, file block %llu: %s",
-              (unsigned long long)inode->number, (unsigned long long)file_block, reason);
-    return -ERROR_CORRUPT_INODE;
+    return cache_report_damage(inode->volume->cache, -ERROR_CORRUPT_INODE,
+                               "inode %llu, file block %llu: %s", (unsigned long long)inode->number,
+                               (unsigned long long)file_block, reason);
 }
 
 static struct tree_key key_of(uint64_t file_block)

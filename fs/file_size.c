@@ -78,8 +78,7 @@ static int leave_list(struct transaction *t, void *context)
     inode_set_orphan(inode, false, 0);
     inode_set_truncate_size(inode, 0);
     change->orphans->space = &t->space;
-    int result = orphan_list_remove(change->orphans, t->handle, inode->number);
-    return result == -ENOENT ? -ERROR_CORRUPT_ORPHANS : result;
+    return orphan_list_remove(change->orphans, t->handle, inode->number);
 }
 
 static int run_with_list(struct size_change *change, uint32_t slot,

@@ -182,7 +182,7 @@ int geometry_check(const struct geometry *g, const char **reason)
         broken = "the root directory stands outside of the allocation groups";
     if (broken == NULL && !is_padded_text(g->label, sizeof(g->label)))
         broken = "the label is not terminated";
-    if (broken == NULL && (g->state & ~(uint32_t)SUPERBLOCK_STATE_NEEDS_FSCK) != 0)
+    if (broken == NULL && (g->state & ~(uint32_t)SUPERBLOCK_STATES) != 0)
         broken = "the volume state has unknown bits";
     if (reason != NULL)
         *reason = broken;

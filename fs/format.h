@@ -103,7 +103,11 @@ enum {
 #define FEATURE_RO_COMPAT_KNOWN ((uint64_t)0)
 #define FEATURE_COMPAT_KNOWN    ((uint64_t)0)
 
-enum { SUPERBLOCK_STATE_NEEDS_FSCK = 1u << 0 };
+enum {
+    SUPERBLOCK_STATE_NEEDS_FSCK = 1u << 0, // a repair was cut off: the volume is not mounted
+    SUPERBLOCK_STATE_DAMAGED = 1u << 1, // a node has met damage: fsck.lunfs, at the next occasion
+    SUPERBLOCK_STATES = SUPERBLOCK_STATE_NEEDS_FSCK | SUPERBLOCK_STATE_DAMAGED,
+};
 
 struct device_entry_disk {
     uint8_t device_id[16]; // 0   random, made when the LUN joined the volume

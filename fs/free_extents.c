@@ -24,9 +24,9 @@ static struct ag_header_disk *header_of(const struct free_extents *extents)
 
 static int corrupt(const struct free_extents *extents, uint64_t block, const char *reason)
 {
-    log_error(extents->tree.log, ERROR_CORRUPT_FREE_SPACE, "group at block %llu, block %llu: %s",
-              (unsigned long long)extents->first_block, (unsigned long long)block, reason);
-    return -ERROR_CORRUPT_FREE_SPACE;
+    return cache_report_damage(
+        extents->tree.cache, -ERROR_CORRUPT_FREE_SPACE, "group at block %llu, block %llu: %s",
+        (unsigned long long)extents->first_block, (unsigned long long)block, reason);
 }
 
 // --- the reserve -----------------------------------------------------------------------------

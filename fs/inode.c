@@ -93,8 +93,8 @@ static int verify(struct volume *volume, struct cache_block *block)
     if (result == 0)
         block->verified |= INODE_VERIFIED;
     else
-        log_error(volume->log, -result, "inode %llu: %s", (unsigned long long)block->address,
-                  reason);
+        cache_report_damage(volume->cache, result, "inode %llu: %s",
+                            (unsigned long long)block->address, reason);
     return result;
 }
 

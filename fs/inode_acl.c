@@ -10,9 +10,9 @@
 
 static int corrupt(const struct inode *inode, const char *name)
 {
-    log_error(inode->volume->log, ERROR_CORRUPT_INODE, "inode %llu: %s is no access control list",
-              (unsigned long long)inode->number, name);
-    return -ERROR_CORRUPT_INODE;
+    return cache_report_damage(inode->volume->cache, -ERROR_CORRUPT_INODE,
+                               "inode %llu: %s is no access control list",
+                               (unsigned long long)inode->number, name);
 }
 
 int inode_acl_get(struct inode *inode, const char *name, struct acl *acl)

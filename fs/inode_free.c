@@ -142,7 +142,7 @@ static int change_inode_to_nothing(struct transaction *t, struct last_change *la
     last->orphans.space = &t->space;
     if (result == 0 && !SABOTAGE(unlink_skip_orphan))
         result = orphan_list_remove(&last->orphans, t->handle, doomed->number);
-    return result == -ENOENT ? -ERROR_CORRUPT_ORPHANS : result;
+    return result;
 }
 
 // Each run loads its own: the caller's goes on showing the inode if the handle is aborted.
@@ -155,7 +155,9 @@ static int change_last(struct transaction *t, void *context)
         return result;
     result = change_inode_to_nothing(t, last, &doomed);
     if (result == 0 && !inode_is_bare(&doomed))
-        result = -ERROR_CORRUPT_INODE;
+        result = cache_report_damage(t->volume->cache, -ERROR_CORRUPT_INODE,
+                                     "inode %llu: something is left of it when all is freed",
+                                     (unsigned long long)doomed.number);
     if (result == 0)
         result = inode_destroy(&doomed, t->handle);
     if (doomed.block != NULL)

@@ -5,6 +5,7 @@
 
 #include "fs/allocator.h"
 #include "fs/base/check.h"
+#include "fs/damage.h"
 #include "fs/freeze.h"
 #include "fs/inode_table.h"
 
@@ -12,7 +13,7 @@ static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     // name, rank, yields, is held long, quiesce, forget
     [LOCK_THAW] = {"thaw", 5, true, false, freeze_thaw_asked, NULL},
     [LOCK_RENAME] = {"rename", 10, true, false, NULL, NULL},
-    [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, NULL},
+    [LOCK_SUPERBLOCK] = {"superblock", 20, true, false, NULL, damage_superblock_forget},
     [LOCK_OWNER] = {"owner", 30, false, true, NULL, NULL},
     [LOCK_OPEN] = {"open", 35, true, true, NULL, NULL},
     [LOCK_FREEZE] = {"freeze", 37, true, false, freeze_quiesce, freeze_forget},

@@ -73,6 +73,10 @@ static inline struct lock_name lock_name_thaw(void)
 {
     return (struct lock_name){LOCK_THAW, 0};
 }
+static inline struct lock_name lock_name_superblock(void)
+{
+    return (struct lock_name){LOCK_SUPERBLOCK, 0};
+}
 static inline struct lock_name lock_name_rename(void)
 {
     return (struct lock_name){LOCK_RENAME, 0};

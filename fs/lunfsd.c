@@ -124,6 +124,10 @@ static int check(struct invocation *invocation)
     if (was_cut_off && !invocation->options.no_recovery)
         return fail(MOUNT_EXIT_FAILURE, "%s: %s: a repair was cut off", invocation->device,
                     error_text(-ERROR_VOLUME_NEEDS_FSCK));
+    if ((invocation->geometry.state & SUPERBLOCK_STATE_DAMAGED) != 0)
+        fail(0,
+             "%s: warning: damage was found on this volume: run fsck.lunfs when it is not in use",
+             invocation->device);
     return MOUNT_EXIT_OK;
 }
 

@@ -39,8 +39,9 @@ LIBRARIES += fs_core
 LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/interruptible.c fs/lock_demotion.c \
               fs/lock_loans.c \
               fs/lock_set.c
-fs_core_SHELL := $(LOCK_TABLE) fs/freeze.c fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
-                 fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/dlm_service.c \
+fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
+                 fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/damage.c \
+                 fs/dlm_service.c fs/freeze.c \
                  fs/gated_device.c fs/lock_types.c fs/presence.c \
                  fs/range_locks_dlm.c fs/recovery.c fs/slot_takeover.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c
 

@@ -29,8 +29,7 @@ static int leave_orphans(struct transaction *t, struct linking *linking)
     if (SABOTAGE(link_keep_orphan))
         return 0;
     linking->orphans.space = &t->space;
-    int result = orphan_list_remove(&linking->orphans, t->handle, inode->number);
-    return result == -ENOENT ? -ERROR_CORRUPT_ORPHANS : result;
+    return orphan_list_remove(&linking->orphans, t->handle, inode->number);
 }
 
 static int change_link(struct transaction *t, void *context)

@@ -55,10 +55,10 @@ int operation_judge_dead_entry(struct inode *directory, const char *name,
         return result == -ENOENT ? PLAN_CHANGED : result;
     if (now.inode != planned->inode || now.generation != planned->generation)
         return PLAN_CHANGED;
-    log_error(directory->volume->log, ERROR_CORRUPT_DIRECTORY,
-              "directory %llu: an entry names inode %llu, which is none",
-              (unsigned long long)directory->number, (unsigned long long)now.inode);
-    return -ERROR_CORRUPT_DIRECTORY;
+    return cache_report_damage(directory->volume->cache, -ERROR_CORRUPT_DIRECTORY,
+                               "directory %llu: an entry names inode %llu, which is none",
+                               (unsigned long long)directory->number,
+                               (unsigned long long)now.inode);
 }
 
 void operation_touch_directory(const struct transaction *t, struct inode *directory)

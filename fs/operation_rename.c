@@ -75,7 +75,9 @@ static int is_below(struct volume *volume, uint64_t directory, uint64_t ancestor
     unsigned depth = 0;
     while (directory != ancestor && directory != volume->geometry.root_inode) {
         if (++depth > DEPTH_MAX)
-            return -ERROR_CORRUPT_DIRECTORY; // parents that go round in a circle
+            return cache_report_damage(volume->cache, -ERROR_CORRUPT_DIRECTORY,
+                                       "directory %llu: its parents go round in a circle",
+                                       (unsigned long long)directory);
         struct inode inode;
         LOCK_SET(set);
         int result = operation_acquire_directory(&inode, &set, volume, directory, LOCK_SHARED);

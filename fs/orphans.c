@@ -65,6 +65,13 @@ void orphan_list_unload(struct orphan_list *list)
     list->block = NULL;
 }
 
+static int report(const struct orphan_list *list, uint64_t inode, const char *reason)
+{
+    return cache_report_damage(list->volume->cache, -ERROR_CORRUPT_ORPHANS,
+                               "orphan list of slot %u, inode %llu: %s", list->slot,
+                               (unsigned long long)inode, reason);
+}
+
 static struct tree_key key_of(uint64_t inode)
 {
     return TREE_KEY(ITEM_ORPHAN, inode, 0);
@@ -79,7 +86,8 @@ int orphan_list_insert(struct orphan_list *list, struct journal_handle *handle, 
 
 int orphan_list_remove(struct orphan_list *list, struct journal_handle *handle, uint64_t inode)
 {
-    return tree_delete(&list->tree, handle, key_of(inode));
+    int result = tree_delete(&list->tree, handle, key_of(inode));
+    return result == -ENOENT ? report(list, inode, "it does not stand there") : result;
 }
 
 static int decode(const struct orphan_list *list, const struct tree_cursor *cursor,
@@ -93,9 +101,7 @@ static int decode(const struct orphan_list *list, const struct tree_cursor *curs
     const char *reason = "an item of another kind";
     if (item.key.kind == ITEM_ORPHAN && format_orphan_decode(&item, generation, &reason) == 0)
         return 0;
-    log_error(list->volume->log, ERROR_CORRUPT_ORPHANS, "orphan list of slot %u, inode %llu: %s",
-              list->slot, (unsigned long long)item.key.major, reason);
-    return -ERROR_CORRUPT_ORPHANS;
+    return report(list, item.key.major, reason);
 }
 
 int orphan_list_next(struct orphan_list *list, uint64_t after, uint64_t *inode,

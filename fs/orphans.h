@@ -30,7 +30,7 @@ void orphan_list_unload(struct orphan_list *list);
 // -EEXIST if it is there; as tree_insert.
 int orphan_list_insert(struct orphan_list *list, struct journal_handle *handle, uint64_t inode,
                        uint64_t generation);
-// -ENOENT; as tree_delete.
+// -ERROR_CORRUPT_ORPHANS if it does not stand there: as its inode says that it does; tree_delete.
 int orphan_list_remove(struct orphan_list *list, struct journal_handle *handle, uint64_t inode);
 // The entry with the least inode number above `after` (0: the first). -ENOENT at the end;
 // -ERROR_CORRUPT_ORPHANS.

@@ -12,6 +12,7 @@
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/cluster.h"
+#include "fs/damage.h"
 #include "fs/dlm_service.h"
 #include "fs/fuse_server.h"
 #include "fs/gate.h"
@@ -31,6 +32,14 @@ enum {
 
 typedef int handler(struct status_source *source, struct json_object *arguments,
                     struct json_object *result, const char **why);
+
+// The mount goes on; whoever asks for anything is to know.
+static void add_needs_fsck(const struct status_source *source, struct json_object *result)
+{
+    const struct volume *volume = source->volume;
+    bool is_damaged = volume->damage != NULL && damage_is_known(volume->damage);
+    status_add_flag(result, "needs_fsck", is_damaged || volume->geometry.state != 0);
+}
 
 // --- info ------------------------------------------------------------------------------------
 
@@ -104,6 +113,7 @@ static int handle_info(struct status_source *source, struct json_object *argumen
     status_add_text(result, "mount", source->directory);
     status_add_text(result, "options", options.bytes);
     status_volume_add(result, &volume->geometry);
+    add_needs_fsck(source, result);
     status_add_text(result, "state", state_text(volume));
     if (volume_check(volume) != 0)
         status_add_text(result, "failure", error_text(volume_check(volume)));
@@ -179,6 +189,7 @@ static int handle_nodes(struct status_source *source, struct json_object *argume
         add_node(nodes, &status.nodes[i]);
     status_add_number(result, "epoch", status.epoch);
     status_add_flag(result, "running", status.is_running);
+    add_needs_fsck(source, result);
     json_object_object_add(result, "nodes", nodes);
     json_object_object_add(result, "why", lines_of(status.why));
     status_freeze_add(result, source->volume);
@@ -302,6 +313,7 @@ static int handle_df(struct status_source *source, struct json_object *arguments
     status_add_number(result, "files", space.f_files);
     status_add_number(result, "files_free", space.f_ffree);
     status_freeze_add(result, source->volume);
+    add_needs_fsck(source, result);
     return 0;
 }
 

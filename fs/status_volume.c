@@ -38,5 +38,5 @@ void status_volume_add(struct json_object *result, const struct geometry *geomet
     status_add_number(result, "group_bytes", (uint64_t)BLOCK_BYTES << geometry->ag_block_shift);
     status_add_number(result, "protocol_version", geometry->protocol_version);
     status_add_number(result, "created_ns", geometry->created_ns);
-    status_add_flag(result, "needs_fsck", (geometry->state & SUPERBLOCK_STATE_NEEDS_FSCK) != 0);
+    status_add_flag(result, "needs_fsck", geometry->state != 0);
 }

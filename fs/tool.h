@@ -63,6 +63,8 @@ int tool_print_json(struct json_object *result);
 
 // A line about the answer's member "freeze", if there is anything to say.
 void tool_print_freeze(struct json_object *result);
+// A line if the answer says that the volume needs fsck.lunfs.
+void tool_print_needs_fsck(struct json_object *result);
 
 // Members of an answer; "" or 0 if they are not there.
 const char *tool_text(struct json_object *object, const char *name);

@@ -86,6 +86,7 @@ static struct json_object *df_of_device(const struct tool_target *target)
     status_add_number(result, "free_bytes", counting.free_blocks * BLOCK_BYTES);
     status_add_number(result, "available_bytes", counting.free_blocks * BLOCK_BYTES);
     status_add_number(result, "bad_groups", counting.bad_groups);
+    status_add_flag(result, "needs_fsck", target->geometry.state != 0);
     return result;
 }
 
@@ -106,6 +107,7 @@ static void print_df(const struct tool_target *target, struct json_object *resul
         printf("%llu groups could not be read: run fsck.lunfs\n",
                tool_number(result, "bad_groups"));
     tool_print_freeze(result);
+    tool_print_needs_fsck(result);
 }
 
 int tool_df(const struct tool_verb *verb, int argc, char **argv)

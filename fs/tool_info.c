@@ -29,8 +29,6 @@ static void print_volume(struct json_object *info)
            tool_number(info, "journal_bytes") >> 20);
     printf("%-14s %llu of %llu MiB\n", "groups", tool_number(info, "group_count"),
            tool_number(info, "group_bytes") >> 20);
-    if (tool_flag(info, "needs_fsck"))
-        print_line("needs", "fsck.lunfs");
 }
 
 static void print_mount(struct json_object *info)
@@ -77,6 +75,7 @@ int tool_info(const struct tool_verb *verb, int argc, char **argv)
         print_mount(info);
     else
         print_line("mounted at", "not on this node");
+    tool_print_needs_fsck(info);
     json_object_put(info);
     return TOOL_EXIT_OK;
 }

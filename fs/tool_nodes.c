@@ -109,6 +109,7 @@ static struct json_object *nodes_of_device(const struct tool_target *target)
     struct json_object *result = json_object_new_object(), *nodes = json_object_new_array();
     for (uint32_t slot = 0; slot < geometry->slot_count; slot++)
         add_reading(nodes, slot, &first[slot], &second[slot]);
+    status_add_flag(result, "needs_fsck", geometry->state != 0);
     json_object_object_add(result, "nodes", nodes);
     return result;
 }
@@ -128,6 +129,7 @@ static void print_nodes(struct json_object *result)
     }
     if (count == 0)
         puts("no slot is in use");
+    tool_print_needs_fsck(result);
     for (unsigned i = 0; i < tool_count(result, "why"); i++)
         printf("waiting: %s\n", json_object_get_string(tool_element(result, "why", i)));
     tool_print_freeze(result);

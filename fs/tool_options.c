@@ -90,6 +90,12 @@ bool tool_flag(struct json_object *object, const char *name)
     return json_object_object_get_ex(object, name, &member) && json_object_get_boolean(member);
 }
 
+void tool_print_needs_fsck(struct json_object *result)
+{
+    if (tool_flag(result, "needs_fsck"))
+        puts("this volume is damaged: run fsck.lunfs when it is mounted nowhere");
+}
+
 unsigned tool_count(struct json_object *object, const char *name)
 {
     struct json_object *member;

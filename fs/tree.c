@@ -23,9 +23,9 @@ struct tree_node tree_block_node(const struct tree *tree, const struct cache_blo
 
 int tree_corrupt(const struct tree *tree, const struct cache_block *block, const char *reason)
 {
-    log_error(tree->log, ERROR_CORRUPT_TREE, "block %llu of owner %llu: %s",
-              (unsigned long long)block->address, (unsigned long long)tree->owner, reason);
-    return -ERROR_CORRUPT_TREE;
+    return cache_report_damage(tree->cache, -ERROR_CORRUPT_TREE, "block %llu of owner %llu: %s",
+                               (unsigned long long)block->address, (unsigned long long)tree->owner,
+                               reason);
 }
 
 static int verify_content(const struct tree *tree, struct cache_block *block)

@@ -9,6 +9,7 @@
 #include "fs/base/sabotage.h"
 #include "fs/cache.h"
 #include "fs/cluster_lock.h"
+#include "fs/damage.h"
 #include "fs/freeze.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
@@ -122,6 +123,13 @@ void volume_journal_config(struct volume *volume, uint32_t slot, struct journal_
         config->format_id[i] = volume->geometry.format_id[i];
 }
 
+static void found_damage(void *context)
+{
+    struct volume *volume = context;
+    if (volume->damage != NULL)
+        damage_found(volume->damage);
+}
+
 static struct cache *make_cache(struct volume *volume)
 {
     struct cache_config config = {
@@ -131,6 +139,8 @@ static struct cache *make_cache(struct volume *volume)
         .clock = &volume->clock,
         .block_count = volume->geometry.block_count,
         .bytes_max = volume->options.cache_bytes,
+        .damaged = found_damage,
+        .context = volume,
     };
     for (int i = 0; i < 16; i++)
         config.format_id[i] = volume->geometry.format_id[i];
@@ -152,10 +162,13 @@ static void make_core(struct volume *volume, struct lock_service *service)
     volume->allocator = allocator_new(volume);
     volume->inodes = inode_table_new(volume);
     volume->freeze = freeze_new(volume);
+    volume->damage = damage_new(volume);
 }
 
 static void free_core(struct volume *volume)
 {
+    damage_free(volume->damage);
+    volume->damage = NULL;
     freeze_free(volume->freeze);
     volume->freeze = NULL;
     lock_table_free(volume->locks);
@@ -173,6 +186,7 @@ static void stop_work(struct volume *volume)
     freeze_stop(volume->freeze);
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);
+    damage_stop(volume->damage);
 }
 
 // A copy of a frozen volume may have our slot as it was and our journal as it is: whoever mounts

@@ -20,6 +20,7 @@ struct allocator;
 struct borrower;
 struct cache;
 struct freeze;
+struct damage;
 struct inode_table;
 struct journal;
 struct lock_service;
@@ -48,6 +49,7 @@ struct volume {
     uint32_t slot;        // ours
     uint64_t incarnation; // ours in this slot
     struct cache *cache;
+    struct damage *damage;
     struct journal *journal; // NULL when read-only
     struct lock_table *locks;
     struct allocator *allocator;

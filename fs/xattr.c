@@ -18,9 +18,9 @@ enum { COLLISION_MAX = 255, CHUNK_BITS = 16, CHUNK_MASK = (1 << CHUNK_BITS) - 1 
 
 static int corrupt(const struct inode *inode, uint64_t hash, const char *reason)
 {
-    log_error(inode->volume->log, ERROR_CORRUPT_INODE, "inode %llu, attribute %#llx: %s",
-              (unsigned long long)inode->number, (unsigned long long)hash, reason);
-    return -ERROR_CORRUPT_INODE;
+    return cache_report_damage(inode->volume->cache, -ERROR_CORRUPT_INODE,
+                               "inode %llu, attribute %#llx: %s", (unsigned long long)inode->number,
+                               (unsigned long long)hash, reason);
 }
 
 // One attribute: where its items stand, and what its first one says.

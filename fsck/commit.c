@@ -74,13 +74,13 @@ static bool superblocks_are_bad(const struct check *check)
 {
     const uint64_t *counts = check->found.counts;
     return counts[PROBLEM_SUPERBLOCK_COPY] + counts[PROBLEM_SUPERBLOCK_DIFFERS] +
-               counts[PROBLEM_NEEDS_FSCK] >
+               counts[PROBLEM_NEEDS_FSCK] + counts[PROBLEM_DAMAGE_MET] >
            0;
 }
 
 static int write_all(struct check *check)
 {
-    uint32_t state = check->geometry.state & ~(uint32_t)SUPERBLOCK_STATE_NEEDS_FSCK;
+    uint32_t state = check->geometry.state & ~(uint32_t)SUPERBLOCK_STATES;
     int result = 0;
     if (mark_is_needed(check))
         result = superblocks_write(check, state | SUPERBLOCK_STATE_NEEDS_FSCK);

@@ -75,6 +75,9 @@ int pass0_superblock(struct check *check)
         compare_copy(check, &check->finding.places[i]);
     if (g->state & SUPERBLOCK_STATE_NEEDS_FSCK)
         problem_report(&check->problems, PROBLEM_NEEDS_FSCK, FORMAT_SUPERBLOCK_BLOCK,
-                       "a repair was cut off, or a node asked for a check");
+                       "a repair was cut off");
+    if (g->state & SUPERBLOCK_STATE_DAMAGED)
+        problem_report(&check->problems, PROBLEM_DAMAGE_MET, FORMAT_SUPERBLOCK_BLOCK,
+                       "its log says which block");
     return 0;
 }

@@ -79,7 +79,7 @@ SEEDS_SOURCES := tests/sim/seeds.c tests/sim/seeds_jobs.c tests/sim/seeds_state.
 # Ring 2: one whole node on a disk that is cut off at any write.
 RING2_SIM_SOURCES := tests/sim/ring2_acl.c tests/sim/ring2_attributes.c tests/sim/ring2_check.c \
                      tests/sim/ring2_client.c tests/sim/ring2_cut.c tests/sim/ring2_damage.c \
-                     tests/sim/ring2_data.c \
+                     tests/sim/ring2_damage_met.c tests/sim/ring2_data.c \
                      tests/sim/ring2_files.c tests/sim/ring2_fsck.c tests/sim/ring2_handles.c \
                      tests/sim/ring2_history.c tests/sim/ring2_interrupt.c tests/sim/ring2_names.c \
                      tests/sim/ring2_node.c tests/sim/ring2_protection.c tests/sim/ring2_rows.c tests/sim/ring2_tree.c tests/sim/ring2_unnamed.c \

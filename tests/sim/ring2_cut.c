@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -52,7 +53,7 @@ void ring2_fsck(struct ring2_history *history, struct world *world, struct sim_d
     if (history->result.is_failed)
         return;
     int exit_code = ring2_fsck_run(world, disk, output, sizeof(output));
-    if (exit_code != 0)
+    if (exit_code != 0 || strstr(output, "DAMAGE_MET") != NULL) // nobody has damaged anything
         ring2_fail(history, "fsck exits %d: %s", exit_code, output);
 }
 
@@ -127,6 +128,10 @@ void ring2_cut(struct ring2_history *history)
     struct copy copy = {.history = history};
     if (history->options.node_count == 1 && random_one_in(&history->cut_random, 40))
         ring2_damage(history, history->disk);
+    if (history->options.node_count == 1 && random_one_in(&history->cut_random, 40))
+        ring2_damage_met(history, history->disk);
+    if (history->result.is_failed)
+        return;
     if (random_one_in(&history->cut_random, 4))
         copy.writes_left = 1 + random_below(&history->cut_random, RECOVERY_WRITES);
     history->result.cuts++;

@@ -145,6 +145,8 @@ void ring2_cut(struct ring2_history *history);
 // The same, but the copy has a group header that is damaged: no file loses anything by it, and the
 // group is not made anew (rule 16).
 void ring2_damage(struct ring2_history *history, const struct sim_disk *disk);
+// The same with two nodes, one of whose blocks goes bad while they are mounted.
+void ring2_damage_met(struct ring2_history *history, const struct sim_disk *disk);
 
 // One operation of a client, of any kind. From a coroutine.
 void ring2_client_step(struct ring2_client *client);

@@ -34,6 +34,7 @@ int main(int argc, char **argv)
                                            "punch_",
                                            "zero_",
                                            "allocator_",
+                                           "damage_",
                                            "journal_skip_data_flush",
                                            "journal_skip_revoke",
                                            "journal_ack_before_flush",

@@ -428,7 +428,7 @@ static void run_orphans(void *argument)
     check_orphans(&list, 1, 1000);
     for (uint64_t i = 1; i < 1000; i += 2)
         assert_int_equal(change_orphans(world, &list, i, false), 0);
-    assert_int_equal(change_orphans(world, &list, 5, false), -ENOENT);
+    assert_int_equal(change_orphans(world, &list, 5, false), -ERROR_CORRUPT_ORPHANS);
     check_orphans(&list, 2, 1000);
     for (uint64_t i = 2; i < 1000; i += 2)
         assert_int_equal(change_orphans(world, &list, i, false), 0);

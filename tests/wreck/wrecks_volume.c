@@ -22,14 +22,25 @@ static uint64_t superblock_differs(struct image *image, const struct places *pla
     return image->g.block_count - 1;
 }
 
-static uint64_t needs_fsck(struct image *image, const struct places *places)
+static uint64_t set_state(struct image *image, uint32_t state)
 {
-    (void)places;
     uint64_t blocks[FORMAT_SUPERBLOCK_COUNT];
     geometry_superblock_blocks(&image->g, blocks);
     for (unsigned i = 0; i < FORMAT_SUPERBLOCK_COUNT; i++)
-        image_set(image, blocks[i], "state", SUPERBLOCK_STATE_NEEDS_FSCK);
+        image_set(image, blocks[i], "state", state);
     return FORMAT_SUPERBLOCK_BLOCK;
+}
+
+static uint64_t needs_fsck(struct image *image, const struct places *places)
+{
+    (void)places;
+    return set_state(image, SUPERBLOCK_STATE_NEEDS_FSCK);
+}
+
+static uint64_t damage_met(struct image *image, const struct places *places)
+{
+    (void)places;
+    return set_state(image, SUPERBLOCK_STATE_DAMAGED);
 }
 
 static uint64_t claim(struct image *image, const struct places *places)
@@ -232,6 +243,7 @@ const struct wreck wrecks_volume[] = {
     {"SUPERBLOCK_COPY", superblock_copy},
     {"SUPERBLOCK_DIFFERS", superblock_differs},
     {"NEEDS_FSCK", needs_fsck},
+    {"DAMAGE_MET", damage_met},
     {"CLAIM", claim},
     {"FLIPPED_BIT", flipped_claim},
     {"FLIPPED_BIT", flipped_inode},

@@ -30,6 +30,7 @@ struct volume_options {
     bool is_local;
     bool strict_atime; // else relatime
     bool no_atime;
+    bool keep_pages; // the kernel may keep data, and
     bool keep_names; // the kernel may keep names and attributes (docs/caching.md)
 };
 

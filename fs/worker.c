@@ -221,6 +221,7 @@ static int make_volume(struct worker *worker)
                 .is_local = options->is_local,
                 .strict_atime = options->atime == MOUNT_STRICTATIME,
                 .no_atime = options->atime == MOUNT_NOATIME,
+                .keep_pages = !options->is_direct && !options->no_recovery,
                 .keep_names = options->keep_names,
             },
         .geometry = worker->geometry,

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "fs/base/check.h"
+#include "fs/base/sabotage.h"
 #include "fs/cluster_lock_private.h"
 #include "fs/interruptible.h"
 #include "fs/lock_types.h"
@@ -18,6 +19,11 @@
 static enum lock_right right_for(enum lock_mode mode)
 {
     return mode == LOCK_SHARED ? RIGHT_SHARED : RIGHT_EXCLUSIVE;
+}
+
+static enum lock_right right_needed(enum lock_mode mode, unsigned flags)
+{
+    return (flags & LOCK_WITH_EXCLUSIVE_RIGHT) != 0 ? RIGHT_EXCLUSIVE : right_for(mode);
 }
 
 // --- asking the cluster ----------------------------------------------------------------------
@@ -106,12 +112,6 @@ static void hold(struct cluster_lock *lock, enum lock_mode mode)
         lock->served_before_yield--;
 }
 
-// The recall may wait for this very read.
-static bool is_let_in(const struct cluster_lock *lock, enum lock_mode mode, unsigned flags)
-{
-    return lock->is_recalling && mode == LOCK_SHARED && (flags & LOCK_FOR_KERNEL_READ) != 0;
-}
-
 static bool is_compatible_locally(const struct cluster_lock *lock, enum lock_mode mode)
 {
     return mode == LOCK_SHARED ? !lock->has_exclusive_holder : !has_holders(lock);
@@ -129,10 +129,10 @@ static bool is_held_on(const struct cluster_lock *lock)
 }
 
 // Whether a new hold of `mode` would keep the lock from going where the callback wants it.
-static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode)
+static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode, enum lock_right right)
 {
     bool is_in_the_way = must_yield(lock) && !(mode == LOCK_SHARED && is_held_on(lock));
-    return !lock->is_demoting && lock->wanted == RIGHT_NONE && lock->right >= right_for(mode) &&
+    return !lock->is_demoting && lock->wanted == RIGHT_NONE && lock->right >= right &&
            !is_in_the_way && is_compatible_locally(lock, mode);
 }
 
@@ -166,23 +166,48 @@ static void fail_tries(struct cluster_lock *lock)
     }
 }
 
-void cluster_lock_let_reads_in(struct cluster_lock *lock)
+// The kernel cannot drop what it keeps before this is done. Whoever calls in on top of a hold of
+// his own waits for just that, and changes nothing meanwhile. A page that is filled under less than
+// it needs must be called in before any process can change it: while pages are, who opens the file
+// to do so waits.
+static bool may_let_in(const struct cluster_lock *lock, const struct lock_waiter *waiter)
+{
+    if (lock->right == RIGHT_NONE || lock->has_exclusive_holder || SABOTAGE(recall_shuts_reads_out))
+        return false;
+    if (waiter->is_kernel_read && waiter->mode == LOCK_SHARED)
+        return lock->lets_reads_in && (lock->right >= waiter->right || lock->is_recalling_pages);
+    return waiter->is_kernel_write && lock->right == RIGHT_EXCLUSIVE &&
+           lock->shared_holders == lock->recall_holds && !SABOTAGE(recall_shuts_writes_out);
+}
+
+void cluster_lock_let_in(struct cluster_lock *lock)
 {
     struct lock_waiter *waiter, *next;
-    CHECK(lock->is_recalling && !lock->has_exclusive_holder);
     for (waiter = TAILQ_FIRST(&lock->waiters); waiter != NULL; waiter = next) {
         next = TAILQ_NEXT(waiter, link);
-        if (!waiter->is_kernel_read || waiter->mode != LOCK_SHARED)
+        if (!may_let_in(lock, waiter))
             continue;
-        hold(lock, LOCK_SHARED);
+        if (waiter->is_kernel_read)
+            lock->was_read_behind = lock->is_recalling_pages = true;
+        hold(lock, waiter->mode);
         finish_waiter(lock, waiter, 0);
+    }
+}
+
+void cluster_lock_raise_reads(struct cluster_lock *lock)
+{
+    struct lock_waiter *waiter;
+    TAILQ_FOREACH (waiter, &lock->waiters, link) {
+        if (waiter->is_kernel_read)
+            waiter->right = RIGHT_EXCLUSIVE;
     }
 }
 
 static void serve_waiters(struct cluster_lock *lock)
 {
     struct lock_waiter *waiter;
-    while ((waiter = TAILQ_FIRST(&lock->waiters)) != NULL && may_hold(lock, waiter->mode)) {
+    while ((waiter = TAILQ_FIRST(&lock->waiters)) != NULL &&
+           may_hold(lock, waiter->mode, waiter->right)) {
         hold(lock, waiter->mode);
         finish_waiter(lock, waiter, 0);
     }
@@ -206,6 +231,8 @@ static void go_down_under_holders(struct cluster_lock *lock)
 // under them in the demotion; so it waits for all holders alike.
 void cluster_lock_pump(struct cluster_lock *lock)
 {
+    if (lock->is_recalling)
+        cluster_lock_let_in(lock);
     if (lock->is_demoting || lock->wanted != RIGHT_NONE) {
         cluster_lock_settle(lock);
         return;
@@ -220,7 +247,7 @@ void cluster_lock_pump(struct cluster_lock *lock)
     struct lock_waiter *first = TAILQ_FIRST(&lock->waiters);
     if (lock->is_blocking && lock->right > lock->keep) {
         // The first waiter may need more than we have: that, too, must go through the queue.
-        bool is_stuck = first != NULL && lock->right < right_for(first->mode);
+        bool is_stuck = first != NULL && lock->right < first->right;
         if (is_stuck)
             lock->served_before_yield = 0;
         if (must_yield(lock) || (first == NULL && !has_holders(lock))) {
@@ -230,8 +257,8 @@ void cluster_lock_pump(struct cluster_lock *lock)
             return;
         }
     }
-    if (first != NULL && lock->right < right_for(first->mode) && !has_holders(lock))
-        ask(lock, right_for(first->mode), first->is_try);
+    if (first != NULL && lock->right < first->right && !has_holders(lock))
+        ask(lock, first->right, first->is_try);
     else
         cluster_lock_settle(lock);
 }
@@ -244,9 +271,11 @@ static int wait_for_turn(struct cluster_lock *lock, enum lock_mode mode, unsigne
         .lock = lock,
         .coroutine = coroutine_current(scheduler_of(lock)),
         .mode = mode,
+        .right = right_needed(mode, flags),
         .is_try = (flags & LOCK_TRY) != 0,
         .is_interruptible = (flags & LOCK_INTERRUPTIBLE) != 0,
         .is_kernel_read = (flags & LOCK_FOR_KERNEL_READ) != 0,
+        .is_kernel_write = (flags & LOCK_FOR_KERNEL_WRITE) != 0,
     };
     CHECK(waiter.coroutine != NULL);
     TAILQ_INSERT_TAIL(&lock->waiters, &waiter, link);
@@ -268,7 +297,7 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
     CHECK(lock->references > 0);
     if (lock->table->failure != 0)
         return lock->table->failure;
-    if (is_let_in(lock, mode, flags) || (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode))) {
+    if (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode, right_needed(mode, flags))) {
         hold(lock, mode);
         return 0;
     }
@@ -319,8 +348,11 @@ void cluster_lock_release(struct cluster_lock *lock, enum lock_mode mode)
         CHECK(lock->has_exclusive_holder);
         lock->has_exclusive_holder = false;
     }
-    if (has_holders(lock))
+    if (has_holders(lock)) {
+        if (lock->is_recalling)
+            cluster_lock_let_in(lock);
         return;
+    }
     if (lock->is_demoting)
         wait_queue_wake_all(scheduler_of(lock), &lock->table->let_in);
     cluster_lock_pump(lock);

@@ -33,7 +33,12 @@ enum {
     LOCK_INTERRUPTIBLE =
         1u << 1, // lock_table_interrupt may end the wait: the caller has changed
                  // nothing yet, or nothing but whole steps, and passes the error on
-    LOCK_FOR_KERNEL_READ = 1u << 2, // is let in while loans are called in (fs/lock_loans.c)
+    // The kernel fills pages, writes dirty ones back, or cuts the file off: is let in while loans
+    // are called in (fs/lock_loans.c).
+    LOCK_FOR_KERNEL_READ = 1u << 2,
+    LOCK_FOR_KERNEL_WRITE = 1u << 3,
+    // SHARED among this node's coroutines, but the node must have the exclusive right.
+    LOCK_WITH_EXCLUSIVE_RIGHT = 1u << 4,
 };
 
 // The table asks `service` for rights; it becomes the service's client.
@@ -85,21 +90,52 @@ int lock_table_wait_change(struct lock_table *table, uint64_t seen, uint64_t ns,
 
 // --- loans: what the kernel keeps of what a lock protects (fs/lock_loans.c) ---------------------
 
-// Keeps what was lent, for a volume.
-struct borrower {
-    // Drops `loans` of `node`, both as they were lent, and returns when they are gone. In a
-    // coroutine; may wait for the kernel's reads of that node, and for nothing else.
-    void (*recall)(struct borrower *borrower, uint64_t node, unsigned loans);
+enum {
+    LOAN_ATTRIBUTES = 1u << 0,
+    LOAN_NAMES = 1u << 1,
+    LOAN_PAGES = 1u << 2,
+    LOAN_WRITABLE = 1u << 3, // pages that processes may change where they stand: beside LOAN_PAGES
 };
 
-// Notes that the kernel keeps `loans` (the borrower's bits) of `node` from now on; they are called
-// in before the right goes. False, and nothing is noted, if the right is not here or is going. What
-// is lent must have been true at a moment since which the caller has not waited.
+// What the kernel is to drop.
+struct loan_recall {
+    struct cluster_lock *lock;
+    uint64_t node;           // as it was lent
+    unsigned loans;          // LOAN_*
+    uint64_t offset, length; // of the pages, in bytes; length 0: to the end
+};
+
+// Keeps what was lent, for a volume.
+struct borrower {
+    // Drops it and returns when it is gone. In a coroutine; may wait for the kernel's reads and
+    // writes of pages of that node, and for nothing else. If that takes long it says so with
+    // cluster_lock_recall_is_stuck.
+    void (*recall)(struct borrower *borrower, const struct loan_recall *recall);
+};
+
+// Notes that the kernel keeps `loans` of `node` from now on; they are called in before the right
+// goes. False, and nothing is noted, if the right is not here or is going. What is lent must have
+// been true at a moment since which the caller has not waited.
 bool cluster_lock_lend(struct lock_table *table, struct lock_name name, uint64_t node,
                        unsigned loans);
-// Calls in what was lent under this lock: this node changed it, and the kernel does not know.
-// Waits.
+// Calls in attributes and names that were lent under this lock: this node changed it, and the
+// kernel does not know. Waits.
 void lock_table_recall(struct lock_table *table, struct lock_name name);
+
+// The same for pages (fs/page_loans.h). The caller holds the lock: what it reads after this is what
+// the kernel will keep. False if the right is going: the kernel is told to drop them anyway.
+bool cluster_lock_lend_pages(struct cluster_lock *lock, uint64_t node, unsigned loans);
+// LOAN_* that the kernel may have now.
+unsigned cluster_lock_loans(const struct cluster_lock *lock);
+bool cluster_lock_is_recalling_pages(const struct cluster_lock *lock);
+// Reads of the kernel that wait for the lock wait for the exclusive right from now on.
+void cluster_lock_raise_reads(struct cluster_lock *lock);
+// Calls in pages of the range (length 0: to the end); all of them have not been lent any more
+// from the call on. The caller holds the lock SHARED, changes nothing, and lets go soon. Waits.
+void cluster_lock_recall_pages(struct cluster_lock *lock, uint64_t offset, uint64_t length);
+// The borrower: the kernel takes long to drop what it was told to. It may wait for reads that came
+// since.
+void cluster_lock_recall_is_stuck(struct cluster_lock *lock);
 
 // Gives up every cached right, dirty ones in order, and takes back what was asked for ahead: at
 // unmount. Waits; for a master that died until it is recovered.

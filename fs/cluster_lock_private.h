@@ -20,10 +20,11 @@ struct lock_waiter {
     struct cluster_lock *lock;
     struct coroutine *coroutine;
     enum lock_mode mode;
+    enum lock_right right; // that the node must have for it
     int result;
     bool is_try; // another node's or coroutine's hold fails it
     bool is_interruptible;
-    bool is_kernel_read;
+    bool is_kernel_read, is_kernel_write;
     bool is_asleep; // else it is still on its way into the wait
     bool is_done;
 };
@@ -54,10 +55,13 @@ struct cluster_lock {
     bool is_cancelled; // the request in flight was taken back
     bool is_idle_linked;
     bool is_missed;     // a try or prefetch found it in use here
-    bool is_recalling;  // what was lent is being called in: reads of the kernel are let in
     unsigned loans;     // what the kernel keeps of what the lock protects
     uint64_t loan_node; // whose it is, as the kernel calls it
-    unsigned recalls;   // under way
+    // While loans are called in, what the kernel may have to finish first is let in.
+    bool is_recalling, is_recalling_pages;
+    bool lets_reads_in;    // the kernel's reads, too, that come now
+    bool was_read_behind;  // some did: what they read may be kept by the kernel after all
+    unsigned recall_holds; // shared holds of those who call in, or wait to
     void *object;
 };
 
@@ -74,7 +78,7 @@ struct lock_table {
     unsigned demoting_count;
     struct demotion_round *round; // still takes locks (lock_demotion.c)
     struct wait_queue demoted;    // somebody waits for demotions to end
-    struct wait_queue let_in; // demotions wait for reads that they let in, and recalls of others
+    struct wait_queue let_in; // demotions wait for what they let in, recalls for those of others
     uint64_t change_count;
     struct wait_queue changed; // lock_table_wait_change
     int failure;
@@ -105,9 +109,11 @@ void cluster_lock_set_cookie(struct cluster_lock *lock, uint64_t cookie);
 // Starts a coroutine that gives the right up down to `keep`, which is less. No exclusive holder, no
 // request in flight.
 void cluster_lock_start_demotion(struct cluster_lock *lock, enum lock_right keep);
-// Lets in the kernel's reads that wait for the lock: those that come later see is_recalling.
-void cluster_lock_let_reads_in(struct cluster_lock *lock);
-// Calls in what was lent, if anything, and waits until the kernel has dropped it.
-void cluster_lock_call_in(struct cluster_lock *lock);
+// While loans are called in: lets in the waiters that the kernel may have to finish first.
+void cluster_lock_let_in(struct cluster_lock *lock);
+// Calls in those of `loans` that were lent, of pages those of the range (length 0: to the end), and
+// waits until the kernel has dropped them, and what others call in, too.
+void cluster_lock_call_in(struct cluster_lock *lock, unsigned loans, uint64_t offset,
+                          uint64_t length);
 // Tells the service that the right is down to `keep`.
 void cluster_lock_let_go(struct cluster_lock *lock, enum lock_right keep);

@@ -8,7 +8,11 @@
 #include "fs/operation.h"
 
 // <linux/fuse.h> of Debian 12 knows protocol 7.38; STATX came with 7.39.
-enum { OPCODE_TMPFILE = FUSE_TMPFILE, OPCODE_STATX = 52 };
+enum {
+    OPCODE_TMPFILE = FUSE_TMPFILE,
+    OPCODE_STATX = 52,
+    DIRECT_IO_MAPS = 1 << 4, // of the upper 32 feature bits; also 7.39
+};
 
 // Its first 16 bytes are those of fuse_getattr_in.
 struct statx_in {
@@ -30,6 +34,9 @@ static void note_init(struct fuse_dialect *dialect, const struct fuse_in_header 
         return;
     dialect->init_unique = header->unique;
     dialect->init_flags = in->flags;
+    bool has_more = bytes >= sizeof(*header) + offsetof(struct fuse_init_in, flags2) + 4;
+    if (has_more && (in->flags & FUSE_INIT_EXT) != 0)
+        dialect->init_flags_more = in->flags2;
 }
 
 // The kernel sends the name of a directory entry that is none.
@@ -101,11 +108,16 @@ void fuse_dialect_amend(struct fuse_dialect *dialect, const void *header, size_t
         out->unique != dialect->init_unique || out->error != 0)
         return;
     dialect->init_unique = 0;
-    if (body_bytes < offsetof(struct fuse_init_out, flags) + sizeof(init->flags) ||
-        (dialect->init_flags & FUSE_SETXATTR_EXT) == 0)
+    if (body_bytes < offsetof(struct fuse_init_out, flags2) + sizeof(init->flags2))
         return;
-    init->flags |= FUSE_SETXATTR_EXT;
-    atomic_store(&dialect->has_long_setxattr, true);
+    if ((dialect->init_flags & FUSE_SETXATTR_EXT) != 0) {
+        init->flags |= FUSE_SETXATTR_EXT;
+        atomic_store(&dialect->has_long_setxattr, true);
+    }
+    if (dialect->maps_direct && (dialect->init_flags_more & DIRECT_IO_MAPS) != 0) {
+        init->flags |= FUSE_INIT_EXT;
+        init->flags2 |= DIRECT_IO_MAPS;
+    }
 }
 
 static struct fuse_dialect_time time_from(struct timespec time)

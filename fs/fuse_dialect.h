@@ -9,7 +9,8 @@
 //   SETXATTR with more flags   SETXATTR              FUSE_DIALECT_KILL_SGID among its flags
 //
 // The last comes only if the answer to INIT asks for it, which libfuse cannot; so it is added to
-// the answer on its way out. A kernel that knows none of this sends none of it. Pure.
+// the answer on its way out, as is leave to map files that are opened for direct I/O. A kernel that
+// knows none of this sends none of it. Pure.
 #pragma once
 
 #include <stdatomic.h>
@@ -28,6 +29,9 @@ enum { FUSE_DIALECT_KILL_SGID = 1 << 16 }; // beside XATTR_CREATE and XATTR_REPL
 struct fuse_dialect {
     uint64_t init_unique; // of the INIT request
     uint32_t init_flags;  // what the kernel offered
+    uint32_t init_flags_more;
+    bool maps_direct; // files opened for direct I/O may be mapped shared and writable, if the
+                      // kernel can (7.39)
     _Atomic bool has_long_setxattr;
 };
 

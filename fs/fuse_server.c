@@ -24,7 +24,11 @@
 #include "fs/io_buffers.h"
 #include "fs/volume.h"
 
-enum { BACKGROUND_REQUESTS_MAX = 256 };
+enum {
+    BACKGROUND_REQUESTS_MAX = 4096, // what writes a page back must not wait behind reads that wait
+                                    // for other nodes (docs/caching.md)
+    BACKGROUND_CONGESTED = 256,     // the kernel writes back less eagerly
+};
 
 // What is asked of the kernel, where it can: reads and direct I/O side by side, directories looked
 // up side by side, attributes with directory entries (they fetch the locks ahead), truncation as
@@ -109,7 +113,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *connection)
     connection->max_write = LANE_TRANSFER_BYTES_MAX;
     connection->max_readahead = LANE_TRANSFER_BYTES_MAX;
     connection->max_background = BACKGROUND_REQUESTS_MAX;
-    connection->congestion_threshold = BACKGROUND_REQUESTS_MAX;
+    connection->congestion_threshold = BACKGROUND_CONGESTED;
     connection->time_gran = 1;
     connection->want = connection->capable & features_wanted;
     fuse_server_note_kernel(server, connection->proto_minor);
@@ -225,6 +229,7 @@ static void server_init(struct fuse_server *server, const struct fuse_server_con
         .failed = lane_failed,
         .context = server,
     };
+    server->dialect.maps_direct = volume->options.keep_pages;
     server->drain_post.function = on_drain;
     server->live_post.function = on_live;
     server->ended_post.function = on_ended;
@@ -264,7 +269,8 @@ static int server_open(struct fuse_server *server)
     server->buffers = io_buffers_new();
     if (server->buffers == NULL || fuse_server_locks_init(server) != 0)
         return -ENOMEM;
-    return session_open(server);
+    int result = fuse_server_recall_start(server);
+    return result != 0 ? result : session_open(server);
 }
 
 int fuse_server_start(const struct fuse_server_config *config, struct fuse_server **out)

@@ -14,9 +14,21 @@
 #include "fs/open_file.h"
 #include "fs/volume.h"
 
-// Data goes past the kernel's cache (another node may write the file at any time), and writes of
-// one file run side by side. With direct I/O the kernel refuses a shared writable mapping (ENODEV).
-static const uint32_t open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+// --- what the kernel keeps -------------------------------------------------------------------
+
+// Who may write does so past the kernel's cache, as docs/caching.md says, and side by side with
+// others. Times of access are exact only if each read is asked for.
+static bool is_cached(const struct fuse_server *server, int flags)
+{
+    return server->keeps_pages && (flags & O_ACCMODE) == O_RDONLY && (flags & O_DIRECT) == 0 &&
+           !server->volume->options.strict_atime;
+}
+
+// Pages that are not lent are not there: what is, is good for the next opener, too.
+static uint32_t open_flags_of(const struct fuse_handle *handle)
+{
+    return handle->is_cached ? FOPEN_KEEP_CACHE : FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+}
 
 // --- handles ---------------------------------------------------------------------------------
 
@@ -32,7 +44,9 @@ static struct fuse_handle *handle_new(struct fuse_server *server, const struct a
         .file = file,
         .pass = open_file_pass(file),
         .flags = flags,
+        .is_cached = is_cached(server, flags),
     };
+    operation_note_opened(server->volume, file, handle->is_cached);
     LIST_INSERT_HEAD(&server->handles, handle, link);
     atomic_fetch_add_explicit(&server->handle_count, 1, memory_order_relaxed);
     fuse_handle_note_opened(server, handle, opened);
@@ -48,6 +62,7 @@ int fuse_handle_release(struct fuse_server *server, struct fuse_handle *handle)
     }
     LIST_REMOVE(handle, link);
     atomic_fetch_sub_explicit(&server->handle_count, 1, memory_order_relaxed);
+    operation_note_closed(server->volume, handle->file, handle->is_cached);
     int result = operation_release(server->volume, handle->file);
     free(handle);
     return result;
@@ -133,7 +148,7 @@ static int reply_open(struct fuse_request *request)
 {
     struct fuse_open_out reply = {
         .fh = (uintptr_t)request->handle,
-        .open_flags = open_flags,
+        .open_flags = open_flags_of(request->handle),
     };
     int result = fuse_reply_buf(request->fuse, (const char *)&reply, sizeof(reply));
     return release_unwanted(request, result);
@@ -172,7 +187,8 @@ static int reply_create(struct fuse_request *request)
     struct {
         struct fuse_entry_out entry;
         struct fuse_open_out open;
-    } reply = {.open = {.fh = (uintptr_t)request->handle, .open_flags = open_flags}};
+    } reply = {
+        .open = {.fh = (uintptr_t)request->handle, .open_flags = open_flags_of(request->handle)}};
     entry_out_from(request->server, &request->out.attributes, &reply.entry);
     int result = fuse_reply_buf(request->fuse, (const char *)&reply, sizeof(reply));
     return release_unwanted(request, result);
@@ -189,12 +205,35 @@ static int run_read(struct fuse_request *request)
 {
     struct fuse_server *server = request->server;
     atomic_fetch_add_explicit(&server->core_reads, 1, memory_order_relaxed);
-    ssize_t result = operation_read(server->volume, request->handle->file, request->in.data.offset,
-                                    request->buffer, request->in.data.length);
+    struct open_file *file = request->handle->file;
+    uint64_t offset = request->in.data.offset;
+    size_t length = request->in.data.length;
+    ssize_t result =
+        request->in.data.is_page
+            ? operation_fill(server->volume, file, request->node, offset, request->buffer, length)
+            : operation_read(server->volume, file, offset, request->buffer, length);
     if (result < 0)
         return (int)result;
     request->out.bytes = (size_t)result;
     return 0;
+}
+
+static int take_written(struct fuse_request *request, ssize_t written)
+{
+    if (written < 0)
+        return (int)written;
+    request->out.bytes = (size_t)written;
+    return 0;
+}
+
+// Whoever changed it in memory is not known any more, nor how the file was opened.
+static int run_write_pages(struct fuse_request *request)
+{
+    struct fuse_server *server = request->server;
+    atomic_fetch_add_explicit(&server->core_writes, 1, memory_order_relaxed);
+    return take_written(request, operation_write_pages(server->volume, request->handle->file,
+                                                       request->in.data.offset, request->buffer,
+                                                       request->in.data.length));
 }
 
 static int run_write(struct fuse_request *request)
@@ -206,13 +245,10 @@ static int run_write(struct fuse_request *request)
     int result = fuse_request_drop_privileges(request);
     if (result != 0)
         return result;
-    ssize_t written = operation_write(server->volume, file, request->in.data.offset,
-                                      request->buffer, request->in.data.length);
-    if (written < 0)
-        return (int)written;
-    request->out.bytes = (size_t)written;
-    if ((request->in.data.flags & O_DSYNC) == 0)
-        return 0;
+    result = take_written(request, operation_write(server->volume, file, request->in.data.offset,
+                                                   request->buffer, request->in.data.length));
+    if (result != 0 || (request->in.data.flags & O_DSYNC) == 0)
+        return result;
     return operation_sync_file(server->volume, file, (request->in.data.flags & O_SYNC) != O_SYNC);
 }
 
@@ -270,6 +306,8 @@ static const struct fuse_request_type read_type = {"read", run_read, fuse_reply_
                                                    false, NULL};
 static const struct fuse_request_type write_type = {"write", run_write, fuse_reply_request_count,
                                                     false, NULL};
+static const struct fuse_request_type write_pages_type = {"write of pages", run_write_pages,
+                                                          fuse_reply_request_count, false, NULL};
 static const struct fuse_request_type sync_type = {"fsync", run_sync, NULL, false, NULL};
 static const struct fuse_request_type copy_type = {"copy_file_range", run_copy,
                                                    fuse_reply_request_count, false, NULL};
@@ -365,7 +403,7 @@ static void handle_lseek(fuse_req_t fuse, fuse_ino_t node, off_t offset, int whe
 }
 
 void fuse_files_forward_read(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, size_t length,
-                             const struct fuse_file_info *info)
+                             const struct fuse_file_info *info, bool is_page)
 {
     struct fuse_request *request = fuse_request_new_buffered(fuse, &read_type, node, NULL, length);
     if (request == NULL)
@@ -373,13 +411,15 @@ void fuse_files_forward_read(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, 
     request->handle = fuse_handle_of(info);
     request->in.data.offset = offset;
     request->in.data.length = length;
+    request->in.data.is_page = is_page;
     fuse_request_forward(request);
 }
 
 void fuse_files_forward_write(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, const void *data,
                               size_t length, const struct fuse_file_info *info)
 {
-    struct fuse_request *request = fuse_request_new_buffered(fuse, &write_type, node, NULL, length);
+    const struct fuse_request_type *type = info->writepage ? &write_pages_type : &write_type;
+    struct fuse_request *request = fuse_request_new_buffered(fuse, type, node, NULL, length);
     if (request == NULL)
         return;
     memcpy(request->buffer, data, length);

@@ -2,19 +2,21 @@
 // Loans to the kernel: what an answer lets it keep, and how it is told to drop that
 // (docs/caching.md).
 //
-//   core, before a right goes              recall thread                        kernel
+//   core, before a right goes              recall threads                  kernel
 //     recall: on the list, waits ──wakes──► all that is on the list:
-//                                             one INC_EPOCH for all names ────► every name is asked
-//                                             anew INVAL_INODE a node ─────────────► its attributes
-//                                             are
+//       1 ms: "stuck" (cluster_lock.h)        one INC_EPOCH for all names ──► asks for each anew
+//                                             INVAL_INODE a node ───────────► drops attributes,
+//                                                                             pages, after it has
+//                                                                             written them back
 //     goes on ◄──────────post───────────────  handed back
 //
-// A thread of its own: the kernel may wait, for an inode that it is about to drop, until a read
-// that this daemon has in its hands is answered. Lanes and the core go on meanwhile, and the core
-// serves that read under the right that is being given up (LOCK_FOR_KERNEL_READ).
+// Threads of their own: the kernel may wait until this daemon has answered reads and writes of that
+// inode's pages. Lanes and the core go on meanwhile, and the core serves those under the right that
+// is being given up (LOCK_FOR_KERNEL_READ, LOCK_FOR_KERNEL_WRITE).
 //
-// A loan also ends with the lease under which it was made: what this node keeps and can no longer
-// be told to drop (its worker is dead, stopped, cut off) is gone before others may take over.
+// A loan of names or attributes also ends with the lease under which it was made: what this node
+// keeps and can no longer be told to drop (its worker is dead, stopped, cut off) is gone before
+// others may take over.
 #include "fs/fuse_server_request.h"
 
 #include <errno.h>
@@ -35,10 +37,13 @@ enum {
 
 static const double loan_s_max = 3600;
 
+// How long the kernel may take before it is taken to wait for reads that came since.
+static const uint64_t stuck_ns = 1000000;
+
 struct fuse_recall {
+    struct environment_timer timer; // first
     struct fuse_recall *next;
-    fuse_ino_t node;
-    unsigned loans;
+    struct loan_recall what;
     bool is_done;
 };
 
@@ -57,19 +62,22 @@ static double lease_s(struct fuse_server *server)
 double fuse_loan_s(struct fuse_server *server, fuse_ino_t node, unsigned loans)
 {
     struct volume *volume = server->volume;
-    double seconds = volume->borrower != NULL ? lease_s(server) : 0;
+    double seconds = server->is_lending ? lease_s(server) : 0;
     if (seconds == 0 || !operation_lend(volume, fuse_node_inode(server, node), node, loans))
         return 0;
     atomic_fetch_add_explicit(&server->loan_count, 1, memory_order_relaxed);
     return seconds;
 }
 
-// --- the recall thread -----------------------------------------------------------------------
+// --- the recall threads ----------------------------------------------------------------------
 
 // That nothing of it is known in the kernel, or that the mount is gone, is as good as done.
-static void tell_attributes(struct fuse_server *server, fuse_ino_t node)
+static void tell_inode(struct fuse_server *server, const struct loan_recall *what)
 {
-    fuse_lowlevel_notify_inval_inode(server->session, node, -1, 0);
+    bool has_pages = (what->loans & LOAN_PAGES) != 0;
+    fuse_lowlevel_notify_inval_inode(server->session, what->node,
+                                     has_pages ? (off_t)what->offset : -1,
+                                     has_pages ? (off_t)what->length : 0);
 }
 
 static void tell_names(struct fuse_server *server)
@@ -97,13 +105,13 @@ static void tell_all(struct fuse_server *server, struct fuse_recall *recall)
 {
     unsigned loans = 0;
     for (const struct fuse_recall *each = recall; each != NULL; each = each->next)
-        loans |= each->loans;
+        loans |= each->what.loans;
     if ((loans & LOAN_NAMES) != 0)
         tell_names(server);
     while (recall != NULL) {
         struct fuse_recall *next = recall->next; // it is the core's once it is handed back
-        if ((recall->loans & LOAN_ATTRIBUTES) != 0)
-            tell_attributes(server, recall->node);
+        if ((recall->what.loans & (LOAN_ATTRIBUTES | LOAN_PAGES)) != 0)
+            tell_inode(server, &recall->what);
         hand_back(server, recall);
         recall = next;
     }
@@ -123,11 +131,17 @@ static void *recall_body(void *argument)
 
 // --- recalling: core -------------------------------------------------------------------------
 
-static void recall(struct borrower *borrower, uint64_t node, unsigned loans)
+static void on_stuck(struct environment_timer *timer)
+{
+    cluster_lock_recall_is_stuck(((struct fuse_recall *)timer)->what.lock);
+}
+
+static void recall(struct borrower *borrower, const struct loan_recall *what)
 {
     struct fuse_server *server =
         (struct fuse_server *)((char *)borrower - offsetof(struct fuse_server, borrower));
-    struct fuse_recall mine = {.node = node, .loans = loans};
+    struct environment *environment = server->volume->environment;
+    struct fuse_recall mine = {.timer.fire = on_stuck, .what = *what};
     server->recalls_waiting++;
     atomic_fetch_add_explicit(&server->recall_count, 1, memory_order_relaxed);
     struct fuse_recall *first = atomic_load_explicit(&server->recalls, memory_order_relaxed);
@@ -137,8 +151,10 @@ static void recall(struct borrower *borrower, uint64_t node, unsigned loans)
                                                     memory_order_acq_rel, memory_order_relaxed));
     if (first == NULL)
         sem_post(&server->recall_wakeups);
+    environment_timer_arm(environment, &mine.timer, environment_boot_ns(environment) + stuck_ns);
     while (!mine.is_done)
         wait_queue_wait(server->volume->scheduler, &server->recall_waiters);
+    environment_timer_disarm(environment, &mine.timer);
     if (--server->recalls_waiting == 0)
         wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
 }
@@ -164,41 +180,50 @@ void fuse_server_recall_init(struct fuse_server *server)
     sem_init(&server->recall_wakeups, 0, 0);
 }
 
-void fuse_server_note_kernel(struct fuse_server *server, unsigned protocol_minor)
+// Pages are lent from the first one on: what was read before nobody could call in.
+int fuse_server_recall_start(struct fuse_server *server)
 {
-    server->can_recall = protocol_minor >= MINOR_WITH_EPOCHS;
+    struct volume *volume = server->volume;
+    if (!volume->options.keep_pages && !volume->options.keep_names)
+        return 0;
+    while (server->recall_thread_count < FUSE_RECALL_THREADS) {
+        int error = pthread_create(&server->recall_threads[server->recall_thread_count], NULL,
+                                   recall_body, server);
+        if (error != 0)
+            return -error;
+        server->recall_thread_count++;
+    }
+    server->keeps_pages = volume->options.keep_pages;
+    volume->borrower = &server->borrower;
+    return 0;
 }
 
-// Without the thread nothing is lent; all the rest works.
+void fuse_server_note_kernel(struct fuse_server *server, unsigned protocol_minor)
+{
+    server->can_epochs = protocol_minor >= MINOR_WITH_EPOCHS;
+}
+
 void fuse_server_begin_lending(struct fuse_server *server)
 {
     struct volume *volume = server->volume;
-    if (!volume->options.keep_names)
-        return;
-    if (!server->can_recall) {
-        log_warning(volume->log, "keep-names needs Linux 6.16: the kernel keeps nothing");
-        return;
-    }
-    int result = pthread_create(&server->recall_thread, NULL, recall_body, server);
-    if (result != 0) {
-        log_warning(volume->log, "the kernel may keep nothing: %s", error_text(-result));
-        return;
-    }
-    server->is_lending = true;
-    volume->borrower = &server->borrower;
+    server->is_lending = volume->options.keep_names && server->can_epochs;
+    if (volume->options.keep_names && !server->can_epochs)
+        log_warning(volume->log, "keep-names needs Linux 6.16: the kernel keeps no names");
 }
 
 void fuse_server_end_lending(struct fuse_server *server)
 {
+    server->is_lending = false;
     server->volume->borrower = NULL;
 }
 
 void fuse_server_recall_deinit(struct fuse_server *server)
 {
-    if (server->is_lending) {
-        atomic_store(&server->recall_stops, true);
+    server->volume->borrower = NULL;
+    atomic_store(&server->recall_stops, true);
+    for (unsigned i = 0; i < server->recall_thread_count; i++)
         sem_post(&server->recall_wakeups);
-        pthread_join(server->recall_thread, NULL);
-    }
+    for (unsigned i = 0; i < server->recall_thread_count; i++)
+        pthread_join(server->recall_threads[i], NULL);
     sem_destroy(&server->recall_wakeups);
 }

@@ -39,6 +39,7 @@ struct fuse_handle {
     struct open_file *file;
     struct pass *pass; // NULL: all data goes through the core
     int flags;         // open(2)'s
+    bool is_cached;    // the kernel keeps what it reads through it
     bool took_locks;   // core: locks may have to be dropped at its release
     // The file is set-user-id or set-group-id: a write by others than root must drop that, which
     // is the core's. As of the open, and of what this mount changed since.
@@ -94,7 +95,8 @@ struct fuse_request {
         struct {
             uint64_t offset;
             size_t length;
-            int flags; // open(2)'s, as they are now
+            int flags;    // open(2)'s, as they are now
+            bool is_page; // the kernel fills a page, or writes one back
         } data;
         struct {
             uint64_t offset, length;
@@ -137,6 +139,9 @@ struct fuse_request {
     char text[];
 };
 
+// The kernel may take its time over one inode.
+enum { FUSE_RECALL_THREADS = 4 };
+
 struct fuse_server {
     struct fuse_server_config config;
     struct volume *volume;
@@ -173,12 +178,14 @@ struct fuse_server {
     struct lock_waiters *lock_waiters;
 
     // Loans (fuse_server_recall.c). Lists: last in, first out.
-    bool can_recall; // the kernel knows how; from INIT on
-    bool is_lending;
+    bool keeps_pages; // data may be lent; from the start on
+    bool can_epochs;  // the kernel can be told to drop names; from INIT on
+    bool is_lending;  // names and attributes
     struct borrower borrower;
     _Atomic(struct fuse_recall *) recalls;  // for the recall thread
     _Atomic(struct fuse_recall *) recalled; // back from it
-    pthread_t recall_thread;
+    pthread_t recall_threads[FUSE_RECALL_THREADS];
+    unsigned recall_thread_count;
     sem_t recall_wakeups;
     _Atomic bool recall_stops;
     struct environment_post recalled_post;
@@ -279,6 +286,8 @@ void fuse_server_note_locks(struct fuse_server *server, struct fuse_handle *hand
 // (operation.h's LOAN_*): how long the kernel may keep it, in seconds; 0: not at all.
 double fuse_loan_s(struct fuse_server *server, fuse_ino_t node, unsigned loans);
 void fuse_server_recall_init(struct fuse_server *server);
+// Starts its threads: 0 or -errno.
+int fuse_server_recall_start(struct fuse_server *server);
 // Lane thread, at INIT: which protocol the kernel speaks.
 void fuse_server_note_kernel(struct fuse_server *server, unsigned protocol_minor);
 // Core: between the two answers may be lent.
@@ -289,7 +298,7 @@ void fuse_server_recall_deinit(struct fuse_server *server);
 
 // Lane thread: hands a read or write that no lane can serve to the core; `data` is copied.
 void fuse_files_forward_read(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, size_t length,
-                             const struct fuse_file_info *info);
+                             const struct fuse_file_info *info, bool is_page);
 void fuse_files_forward_write(fuse_req_t fuse, fuse_ino_t node, uint64_t offset, const void *data,
                               size_t length, const struct fuse_file_info *info);
 

@@ -183,6 +183,13 @@ void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool 
     open_inode_put(open);
 }
 
+void inode_table_stop_filling(struct volume *volume, struct cluster_lock *lock)
+{
+    struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);
+    if (open != NULL)
+        pass_withdraw(&open->pass, PASS_FILL);
+}
+
 void inode_table_forget(struct volume *volume, struct cluster_lock *lock)
 {
     struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);

@@ -33,6 +33,7 @@ bool inode_table_is_drained(const struct inode_table *table);
 // --- the lock table's hooks (lock type LOCK_INODE) ---------------------------------------------
 
 void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void inode_table_stop_filling(struct volume *volume, struct cluster_lock *lock);
 void inode_table_forget(struct volume *volume, struct cluster_lock *lock);
 
 // --- for the operations ------------------------------------------------------------------------

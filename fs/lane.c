@@ -141,10 +141,10 @@ static bool read_entered(struct lane *lane, struct pass *pass, uint64_t offset, 
     return true;
 }
 
-bool lane_read(struct lane *lane, struct pass *pass, uint64_t offset, size_t length,
+bool lane_read(struct lane *lane, struct pass *pass, unsigned kind, uint64_t offset, size_t length,
                const uint8_t **data, ssize_t *result)
 {
-    if (length > LANE_TRANSFER_BYTES_MAX || !enter(lane, pass, PASS_READ)) {
+    if (length > LANE_TRANSFER_BYTES_MAX || !enter(lane, pass, kind)) {
         count(&lane->counters.forwarded, 1);
         return false;
     }

@@ -61,8 +61,9 @@ void lane_deinit(struct lane *lane);
 // Both: true when served, with *result = bytes or -errno; false when it is the core's, with nothing
 // read, and nothing written that the core will not write again. At most LANE_TRANSFER_BYTES_MAX.
 //
-// A read may begin and end anywhere; *data points into the lane's buffer, until its next call.
-bool lane_read(struct lane *lane, struct pass *pass, uint64_t offset, size_t length,
+// A read may begin and end anywhere, and is of kind PASS_READ or PASS_FILL; *data points into the
+// lane's buffer, until its next call.
+bool lane_read(struct lane *lane, struct pass *pass, unsigned kind, uint64_t offset, size_t length,
                const uint8_t **data, ssize_t *result);
 // A write of part of a sector is the core's (rule 25). `data` need not be aligned.
 bool lane_write(struct lane *lane, struct pass *pass, uint64_t offset, const void *data,

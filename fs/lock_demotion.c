@@ -129,18 +129,17 @@ static void quiesce(struct cluster_lock *lock, enum lock_right keep)
         type->quiesce(lock->table->volume, lock, keep == RIGHT_SHARED);
 }
 
-// While the kernel drops what it keeps, its reads are let in: the right is still here, and the
-// kernel may have to finish a read before it can drop anything (rule 21). They end before what
-// follows.
-static void recall(struct cluster_lock *lock)
+// Going down to SHARED takes back only what this node's processes may have changed in the kernel.
+// What was let in meanwhile ends before what follows.
+static void recall(struct cluster_lock *lock, enum lock_right keep)
 {
-    if (lock->loans == 0 && (lock->recalls == 0 || SABOTAGE(recall_once_begun_is_done)))
+    unsigned loans = ~0u;
+    bool has_writable = (lock->loans & LOAN_WRITABLE) != 0 || lock->is_recalling_pages;
+    if (keep == RIGHT_SHARED)
+        loans = has_writable ? LOAN_PAGES | LOAN_WRITABLE : 0;
+    if (loans == 0 || (keep == RIGHT_SHARED && SABOTAGE(recall_not_for_sharing)))
         return;
-    lock->is_recalling = !SABOTAGE(recall_shuts_reads_out);
-    if (lock->is_recalling && !SABOTAGE(recall_leaves_reads_waiting))
-        cluster_lock_let_reads_in(lock);
-    cluster_lock_call_in(lock);
-    lock->is_recalling = false;
+    cluster_lock_call_in(lock, loans, 0, 0);
     while (has_holders(lock))
         wait_queue_wait(scheduler_of(lock), &lock->table->let_in);
 }
@@ -160,8 +159,7 @@ static void demote(void *argument)
     struct cluster_lock *lock = argument;
     struct lock_table *table = lock->table;
     struct going going = {lock, lock->keep};
-    if (going.keep == RIGHT_NONE)
-        recall(lock);
+    recall(lock, going.keep);
     quiesce(lock, going.keep);
     if (table->round != NULL && table->round->count < ROUND_LOCKS_MAX)
         table->round->locks[table->round->count++] = going; // whoever opened it does the rest

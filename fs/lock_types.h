@@ -34,6 +34,9 @@ struct lock_type {
     // drain passes, write lazy times into the inode. Runs in a coroutine, may wait for I/O and
     // commits, never for a cluster lock. NULL: nothing to do.
     void (*quiesce)(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+    // What the kernel reads from now on asks for the lock: pages that were lent are called in.
+    // NULL: it always does.
+    void (*stop_filling)(struct volume *volume, struct cluster_lock *lock);
     // After the lock's blocks left the cache, when nothing is held any more.
     void (*forget)(struct volume *volume, struct cluster_lock *lock);
 };

@@ -50,10 +50,10 @@ LIBRARIES += fs_operations
 fs_operations_PURE  := fs/pass.c fs/written_ranges.c
 fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation_acl.c fs/file_blocks.c fs/file_inline.c \
                        fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
-                       fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c \
+                       fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c fs/page_loans.c \
                        fs/operation_allocate.c fs/operation_attributes.c fs/operation_copy.c fs/operation_create.c \
                        fs/operation_interrupt.c fs/operation_lend.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
-                       fs/operation_orphans.c fs/operation_read.c fs/operation_read_directory.c \
+                       fs/operation_orphans.c fs/operation_pages.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
                        fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \
                        fs/operation_xattr.c fs/reaper.c fs/transaction.c

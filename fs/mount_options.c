@@ -124,6 +124,11 @@ static void set_debug(struct mount_options *options)
     options->debug = true;
 }
 
+static void set_direct(struct mount_options *options)
+{
+    options->is_direct = true;
+}
+
 static void set_keep_names(struct mount_options *options)
 {
     options->keep_names = true;
@@ -154,6 +159,7 @@ static const struct {
     {"norecovery", set_no_recovery},
     {"lease-unsafe", set_allow_unbounded},
     {"debug", set_debug},
+    {"direct", set_direct},
     {"keep-names", set_keep_names},
     {"relatime", set_relatime},
     {"atime", set_relatime},
@@ -332,6 +338,8 @@ void mount_options_to_text(const struct mount_options *options, struct text *tex
         add_option(text, "lease-unsafe");
     if (options->debug)
         add_option(text, "debug");
+    if (options->is_direct)
+        add_option(text, "direct");
     if (options->keep_names)
         add_option(text, "keep-names");
     if (options->log == MOUNT_LOG_FILE)

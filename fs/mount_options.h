@@ -18,6 +18,7 @@ struct mount_options {
     bool no_recovery;     // norecovery: only with ro; no journal replay, no cluster
     bool allow_unbounded; // lease-unsafe: mount though the LUN's timeouts outlast the lease
     bool debug;
+    bool is_direct;  // direct: the kernel keeps no data
     bool keep_names; // keep-names: the kernel may keep names and attributes while we hold their
                      // locks
     enum mount_atime atime;

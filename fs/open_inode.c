@@ -219,16 +219,20 @@ static int collect(void *context, const struct extent *run)
     return 0;
 }
 
-// What the node's right covers, and what the core does not keep to itself.
+// What the node's right covers, and what the core does not keep to itself: writes of pages that the
+// kernel keeps, for it must be told.
 static unsigned kinds_covered(const struct open_inode *open)
 {
     struct lock_table *locks = open->volume->locks;
     struct cluster_lock *lock = cluster_lock_get(locks, lock_name_inode(open->number));
     unsigned kinds = 0;
+    bool has_pages = (cluster_lock_loans(lock) & LOAN_PAGES) != 0;
     if (cluster_lock_is_cached(lock, LOCK_SHARED))
         kinds |= PASS_READ;
+    if (kinds != 0 && page_loans_cover(&open->pages, lock))
+        kinds |= PASS_FILL;
     if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) && open->part_writers == 0 &&
-        open->volume->journal != NULL && !open->is_protected &&
+        open->volume->journal != NULL && !open->is_protected && !has_pages &&
         freeze_lets_write(open->volume->freeze))
         kinds |= PASS_WRITE;
     cluster_lock_put(lock);
@@ -267,7 +271,7 @@ void open_inode_drain(struct open_inode *open)
 {
     if (open == NULL)
         return;
-    pass_revoke(&open->pass, PASS_READ | PASS_WRITE);
+    pass_revoke(&open->pass, PASS_ALL);
     if (SABOTAGE(pass_skip_drain))
         return;
     while (!pass_is_idle(&open->pass) || open->writes_in_flight > 0)

@@ -18,6 +18,7 @@
 #include <uthash.h>
 
 #include "fs/block_ranges.h"
+#include "fs/page_loans.h"
 #include "fs/pass.h"
 #include "fs/written_ranges.h"
 
@@ -40,6 +41,8 @@ struct open_inode {
     bool is_protected;              // immutable or append-only, as of the last publish
     struct cluster_lock *open_lock; // LOCK_OPEN, held SHARED
     struct pass pass;
+    struct page_loans pages;
+    unsigned cached_handles, writing_handles; // open files of the kernel that are so
 
     struct written_ranges written; // on the device, in the map still unwritten
     uint64_t written_changes;      // how often something was added

@@ -129,15 +129,28 @@ int operation_open(struct volume *volume, uint64_t inode, int flags, struct open
 // Frees an unlinked file when this was its last handle anywhere (rule 14).
 int operation_release(struct volume *volume, struct open_file *file);
 
+// The file is open in the kernel from now on; `is_cached`: it keeps what it reads through it. Its
+// opener hears of it after this. And: it was closed, before operation_release. Both may wait.
+void operation_note_opened(struct volume *volume, struct open_file *file, bool is_cached);
+void operation_note_closed(struct volume *volume, struct open_file *file, bool is_cached);
+
 // The slow paths of data: holes, unwritten extents, inline files, no lock held, partial blocks.
 // Buffers are aligned for I/O and have room for whole blocks around the range; see fs/pass.h for
 // the path that needs none of this. Return bytes, short only at the end of file (read) or on a full
 // volume (write).
 ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t offset, void *buffer,
                        size_t length);
+// The same for pages that the kernel keeps, until they are called in from `node`, its name for the
+// inode.
+ssize_t operation_fill(struct volume *volume, struct open_file *file, uint64_t node,
+                       uint64_t offset, void *buffer, size_t length);
 // O_APPEND in the file's flags: `offset` is ignored and the end of file is taken under the lock.
 ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t offset,
                         const void *buffer, size_t length);
+// The kernel writes back pages that a process changed where they were mapped. They do not make the
+// file longer: what lies behind its end is nobody's, and counts as written.
+ssize_t operation_write_pages(struct volume *volume, struct open_file *file, uint64_t offset,
+                              const void *buffer, size_t length);
 // copy_file_range(2), by reading and writing; the two ranges do not overlap. Bytes, short at the
 // end of `from`, on a full volume, or because more was asked for than is done at once.
 ssize_t operation_copy(struct volume *volume, struct open_file *from, uint64_t from_offset,
@@ -162,7 +175,6 @@ bool operation_reclaim(struct volume *volume);
 bool operation_interrupt(struct volume *volume, const struct coroutine *coroutine);
 
 // What the kernel may keep of an answer, as long as this node keeps LOCK_INODE.
-enum { LOAN_ATTRIBUTES = 1u << 0, LOAN_NAMES = 1u << 1 };
 
 // Whether the kernel may keep the inode's attributes, or the names in the directory, as an
 // operation has just returned them: nothing was waited for since. If so they are called in from

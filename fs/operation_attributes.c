@@ -201,6 +201,9 @@ int operation_set_attributes(struct volume *volume, uint64_t number,
     struct inode inode;
     LOCK_SET(set);
     int result = transaction_check_writable(volume);
+    // The kernel writes back no page of the file before a change of its size is answered.
+    if ((fields & SET_SIZE) != 0)
+        set.flags = LOCK_FOR_KERNEL_WRITE;
     if (result == 0)
         result = live_inode_acquire(&inode, &set, volume, number, LOCK_EXCLUSIVE);
     if (result != 0)

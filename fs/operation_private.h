@@ -51,3 +51,6 @@ int operation_set_acl(struct volume *volume, uint64_t inode, const char *name, c
 // Opens a regular file that may be open already; `*open` has a handle more. 0, -ESTALE, -EISDIR,
 // -EINVAL for other types.
 int operation_open_inode(struct volume *volume, uint64_t number, struct open_inode **open);
+// As operation_read, under LOCK_INODE, the inode loaded.
+ssize_t operation_read_locked(struct open_inode *open, struct inode *inode, uint64_t offset,
+                              void *buffer, size_t length);

@@ -74,8 +74,8 @@ static int read_range(struct inode *inode, const struct open_inode *open, uint64
     return result;
 }
 
-static ssize_t read_locked(struct open_inode *open, struct inode *inode, uint64_t offset,
-                           void *buffer, size_t length)
+ssize_t operation_read_locked(struct open_inode *open, struct inode *inode, uint64_t offset,
+                              void *buffer, size_t length)
 {
     uint64_t size = open_inode_size(open, inode);
     int result = open_inode_publish(open, inode);
@@ -94,11 +94,11 @@ ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t o
                        size_t length)
 {
     struct inode inode;
-    struct lock_set set = {.flags = LOCK_FOR_KERNEL_READ};
+    LOCK_SET(set);
     ssize_t result = live_inode_acquire(&inode, &set, volume, file->inode->number, LOCK_SHARED);
     if (result != 0)
         return result;
-    result = read_locked(file->inode, &inode, offset, buffer, length);
+    result = operation_read_locked(file->inode, &inode, offset, buffer, length);
     live_inode_release(&inode, &set);
     return result;
 }

@@ -46,6 +46,7 @@ struct writing {
     uint64_t first_block, end_block;
     uint64_t size; // of the file before it
     struct block_range range;
+    bool is_page;     // written back by the kernel
     bool is_part;     // of blocks: lanes are kept out
     bool is_growing;  // the file
     bool is_unlocked; // the lock went before the data
@@ -378,26 +379,45 @@ static int write_locked(struct writing *w)
     return result != 0 ? result : write_blocks(w);
 }
 
+static int check_protection(const struct writing *w, bool appends)
+{
+    if (w->is_page) // mapped before the file was protected
+        return 0;
+    bool is_allowed = !inode_is_immutable(&w->inode) && (!inode_is_protected(&w->inode) || appends);
+    return is_allowed ? 0 : -EPERM;
+}
+
+// The part of the range that this round writes; of pages what lies inside the file.
+static int place(struct writing *w, const struct open_file *file, uint64_t offset, size_t length)
+{
+    uint64_t size = open_inode_size(w->open, &w->inode);
+    bool appends = (file->flags & O_APPEND) != 0 && !w->is_page;
+    w->offset = appends ? size : offset;
+    uint64_t room = PIECE_BYTES_MAX - w->offset % BLOCK_BYTES;
+    uint64_t to_size = w->offset < size ? size - w->offset : 0;
+    if (w->is_page && room > to_size)
+        room = to_size;
+    w->length = length < room ? length : room;
+    if (w->offset + w->length > FORMAT_FILE_BYTES_MAX)
+        return -EFBIG;
+    return check_protection(w, appends);
+}
+
 // Bytes written; the rest is for the next round.
-static ssize_t write_round(struct volume *volume, struct open_file *file, uint64_t *offset,
+static ssize_t write_round(struct open_file *file, bool is_page, uint64_t *offset,
                            const uint8_t *data, size_t length)
 {
     struct writing *w = calloc(1, sizeof(*w));
     CHECK(w != NULL);
     w->open = file->inode;
     w->data = data;
+    w->is_page = is_page;
+    w->set.flags = is_page ? LOCK_FOR_KERNEL_WRITE : 0;
     int result =
-        live_inode_acquire(&w->inode, &w->set, volume, file->inode->number, LOCK_EXCLUSIVE);
+        live_inode_acquire(&w->inode, &w->set, w->open->volume, w->open->number, LOCK_EXCLUSIVE);
     if (result == 0) {
-        bool appends = (file->flags & O_APPEND) != 0;
-        w->offset = appends ? open_inode_size(w->open, &w->inode) : *offset;
-        uint64_t room = PIECE_BYTES_MAX - w->offset % BLOCK_BYTES;
-        w->length = length < room ? length : room;
-        if (w->offset + w->length > FORMAT_FILE_BYTES_MAX)
-            result = -EFBIG;
-        if (inode_is_immutable(&w->inode) || (inode_is_protected(&w->inode) && !appends))
-            result = -EPERM;
-        if (result == 0)
+        result = place(w, file, *offset, length);
+        if (result == 0 && w->length > 0)
             result = write_locked(w);
         if (!w->is_unlocked)
             live_inode_release(&w->inode, &w->set);
@@ -406,6 +426,38 @@ static ssize_t write_round(struct volume *volume, struct open_file *file, uint64
     ssize_t written = result == 0 ? (ssize_t)w->length : result;
     free(w);
     return written;
+}
+
+ssize_t operation_write_pages(struct volume *volume, struct open_file *file, uint64_t offset,
+                              const void *buffer, size_t length)
+{
+    int result = transaction_check_writable(volume);
+    size_t done = 0;
+    if (result != 0)
+        return result;
+    while (done < length) {
+        ssize_t written =
+            write_round(file, true, &offset, (const uint8_t *)buffer + done, length - done);
+        if (written < 0)
+            return written;
+        if (written == 0)
+            break;
+        done += (size_t)written;
+    }
+    return (ssize_t)length;
+}
+
+// One round, and the kernel keeps no older pages.
+static ssize_t write_and_tell(struct open_file *file, uint64_t *offset, const uint8_t *data,
+                              size_t length)
+{
+    struct open_inode *open = file->inode;
+    ssize_t written = write_round(file, false, offset, data, length);
+    if (written <= 0)
+        return written;
+    int result = page_loans_written(&open->pages, open->volume->locks, open->number,
+                                    *offset - (uint64_t)written, (uint64_t)written);
+    return result != 0 ? result : written;
 }
 
 ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t offset,
@@ -417,7 +469,7 @@ ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t 
         return result;
     while (done < length) {
         ssize_t written =
-            write_round(volume, file, &offset, (const uint8_t *)buffer + done, length - done);
+            write_and_tell(file, &offset, (const uint8_t *)buffer + done, length - done);
         if (written < 0)
             return done > 0 ? (ssize_t)done : written;
         done += (size_t)written;

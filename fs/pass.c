@@ -18,8 +18,8 @@
 
 #define COUNT_MASK  UINT64_C(0xffffffff)
 #define KINDS_SHIFT 32
-#define KINDS_MASK  ((uint64_t)(PASS_READ | PASS_WRITE) << KINDS_SHIFT)
-#define TELL        (UINT64_C(1) << 34) // somebody waits for count 0
+#define KINDS_MASK  ((uint64_t)PASS_ALL << KINDS_SHIFT)
+#define TELL        (UINT64_C(1) << 35) // somebody waits for count 0
 
 enum {
     CHUNK_EXTENTS = 64,
@@ -215,6 +215,11 @@ void pass_revoke(struct pass *pass, unsigned kinds)
     forbid(pass, kinds);
 }
 
+void pass_withdraw(struct pass *pass, unsigned kinds)
+{
+    atomic_fetch_and(&pass->word, ~((uint64_t)kinds << KINDS_SHIFT));
+}
+
 // --- publishing --------------------------------------------------------------------------------
 
 // The number of maps that could not be freed.
@@ -246,7 +251,7 @@ static void replace(struct pass *pass, struct pass_map *map)
     }
     if (free_retired(pass) <= RETIRED_MAX)
         return;
-    forbid(pass, PASS_READ | PASS_WRITE);
+    forbid(pass, PASS_ALL);
     pass->is_resting = true;
 }
 
@@ -254,7 +259,7 @@ void pass_rest(struct pass *pass)
 {
     if (!pass_is_published(pass))
         return;
-    forbid(pass, PASS_READ | PASS_WRITE);
+    forbid(pass, PASS_ALL);
     pass->is_resting = true;
 }
 
@@ -297,7 +302,7 @@ void pass_publish(struct pass *pass, unsigned kinds, uint64_t size,
                   const struct pass_extent *extents, size_t count)
 {
     // Nobody looks at the new map under kinds that only the old one was good for.
-    pass_revoke(pass, ~kinds & (PASS_READ | PASS_WRITE));
+    pass_revoke(pass, ~kinds & PASS_ALL);
     replace(pass, map_build(size, extents, count));
     if (!pass->is_resting)
         allow(pass, kinds);

@@ -40,7 +40,12 @@ struct pass {
     bool is_resting;          // the core's, see pass_rest
 };
 
-enum { PASS_READ = 1, PASS_WRITE = 2 };
+enum {
+    PASS_READ = 1,
+    PASS_WRITE = 2,
+    PASS_FILL = 4, // reads of pages that the kernel keeps: it was lent them (fs/page_loans.h)
+    PASS_ALL = 7,
+};
 
 // --- any thread ------------------------------------------------------------------------------
 
@@ -84,5 +89,7 @@ bool pass_is_published(const struct pass *pass);
 // Clears `kinds`. The caller then waits until pass_is_idle (it is told through `drained`).
 void pass_revoke(struct pass *pass, unsigned kinds);
 bool pass_is_idle(const struct pass *pass);
+// Clears `kinds`, for who does not wait.
+void pass_withdraw(struct pass *pass, unsigned kinds);
 // The kinds now allowed.
 unsigned pass_kinds(const struct pass *pass);

@@ -33,6 +33,7 @@ struct volume_options {
     bool strict_atime; // else relatime
     bool no_atime;
     uint64_t cache_bytes; // of metadata kept in memory; 0: CACHE_BYTES_DEFAULT
+    bool keep_pages;      // the kernel may keep data, and
     bool keep_names;      // the kernel may keep names and attributes (docs/caching.md)
 };
 

@@ -233,6 +233,7 @@ static int make_volume(struct worker *worker)
                 .strict_atime = options->atime == MOUNT_STRICTATIME,
                 .no_atime = options->atime == MOUNT_NOATIME,
                 .cache_bytes = cache_bytes(options),
+                .keep_pages = !options->is_direct && !options->no_recovery,
                 .keep_names = options->keep_names,
             },
         .geometry = worker->geometry,

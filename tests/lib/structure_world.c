@@ -121,10 +121,10 @@ static const struct lock_service_operations service_operations = {
 };
 
 static const struct lock_type lock_types[] = {
-    [LOCK_INODE] = {"inode", 40, true, false, NULL, NULL},
-    [LOCK_ORPHANS] = {"orphans", 50, true, false, NULL, NULL},
-    [LOCK_AG_MAP] = {"group map", 60, true, false, NULL, NULL},
-    [LOCK_AG] = {"group", 70, true, false, NULL, allocator_group_forget},
+    [LOCK_INODE] = {"inode", 40, true, false, NULL, NULL, NULL},
+    [LOCK_ORPHANS] = {"orphans", 50, true, false, NULL, NULL, NULL},
+    [LOCK_AG_MAP] = {"group map", 60, true, false, NULL, NULL, NULL},
+    [LOCK_AG] = {"group", 70, true, false, NULL, NULL, allocator_group_forget},
 };
 
 const struct lock_type *lock_type_of(uint32_t id)

@@ -1,84 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/sim/loan_history.h"
+#include "tests/sim/loan_world.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fs/base/check.h"
-#include "fs/base/coroutine.h"
-#include "fs/base/random.h"
 #include "fs/cache.h"
-#include "fs/cluster_lock.h"
-#include "fs/dlm_service.h"
 #include "fs/lock_types.h"
-#include "fs/volume.h"
 #include "journal/journal.h"
 
-enum {
-    NODES = 3,
-    PROCESSES = 3, // a node
-    INODES = 2,
-    OPERATIONS = 12, // a process
-    SLEEPERS_MAX = 256,
-    LOAN_ATTRIBUTES = 1,
-    LOAN_NAMES = 2,
-};
-
-struct frame {
-    struct frame *next;
-    struct dlm_node from;
-    size_t length;
-    uint8_t bytes[];
-};
-
-struct link {
-    struct frame *first;
-    struct frame **last;
-};
-
-// What a kernel keeps of one inode.
-struct kept {
-    bool has_attributes, has_name;
-    uint64_t attributes, name; // the values
-    uint64_t version;          // of the attributes: older answers are not kept
-    uint64_t name_epoch;
-    unsigned reads; // under way
-};
-
-struct world;
-
-struct node {
-    struct volume volume;
-    struct borrower borrower;
-    struct world *world;
-    struct dlm_service *service;
-    int index;
-    uint64_t version, epoch; // the kernel's
-    struct kept kept[INODES];
-    struct wait_queue reads_ended;
-};
-
-struct process {
-    struct node *node;
-    bool is_done;
-};
-
-struct world {
-    struct scheduler *scheduler;
-    struct random random;
-    struct node nodes[NODES];
-    struct process processes[NODES * PROCESSES];
-    struct link links[NODES][NODES];
-    struct coroutine *sleepers[SLEEPERS_MAX];
-    unsigned sleeper_count;
-    uint64_t value[INODES];    // on the device
-    uint64_t complete[INODES]; // what every later question must see
-    struct loan_result *result;
-};
-
-static void fail(struct world *world, const char *format, ...)
+void loan_fail(struct world *world, const char *format, ...)
 {
     va_list arguments;
     if (world->result->is_failed)
@@ -90,7 +22,7 @@ static void fail(struct world *world, const char *format, ...)
 }
 
 // Something else may happen here, now or much later.
-static void delay(struct world *world)
+void loan_delay(struct world *world)
 {
     if (random_below(&world->random, 3) == 0)
         return;
@@ -104,14 +36,14 @@ static void delay(struct world *world)
 int journal_lock_write_back(struct journal *journal, const struct lock_name *names, size_t count)
 {
     (void)names, (void)count;
-    delay((struct world *)(void *)journal);
+    loan_delay((struct world *)(void *)journal);
     return 0;
 }
 
 int journal_lock_retire(struct journal *journal, const struct lock_name *names, size_t count)
 {
     (void)names, (void)count;
-    delay((struct world *)(void *)journal);
+    loan_delay((struct world *)(void *)journal);
     return 0;
 }
 
@@ -128,7 +60,8 @@ void volume_fail(struct volume *volume, int error, const char *where)
 
 const struct lock_type *lock_type_of(uint32_t id)
 {
-    static const struct lock_type inode = {"inode", 40, true, false, NULL, NULL};
+    static const struct lock_type inode = {
+        "inode", 40, true, false, loan_pages_quiesce, loan_pages_stop_filling, NULL};
     (void)id;
     return &inode;
 }
@@ -193,23 +126,30 @@ static void drop_attributes(struct node *node, unsigned inode)
     node->kept[inode].version = ++node->version;
 }
 
-static void recall(struct borrower *borrower, uint64_t inode, unsigned loans)
+static void recall(struct borrower *borrower, const struct loan_recall *what)
 {
     struct node *node = (struct node *)((char *)borrower - offsetof(struct node, borrower));
+    unsigned inode = (unsigned)what->node;
     node->world->result->recalls++;
-    delay(node->world);
-    if ((loans & LOAN_NAMES) != 0)
+    loan_delay(node->world);
+    if ((what->loans & LOAN_NAMES) != 0)
         node->epoch++;
-    if ((loans & LOAN_ATTRIBUTES) == 0)
+    if ((what->loans & LOAN_PAGES) != 0)
+        loan_pages_drop(node, what);
+    if ((what->loans & LOAN_ATTRIBUTES) == 0)
         return;
     node->world->result->recalls_behind_reads += node->kept[inode].reads > 0;
-    while (node->kept[inode].reads > 0)
-        wait_queue_wait(node->world->scheduler, &node->reads_ended);
-    drop_attributes(node, (unsigned)inode);
-    delay(node->world);
+    while (node->kept[inode].reads > 0) {
+        loan_delay(node->world);
+        cluster_lock_recall_is_stuck(what->lock);
+        if (node->kept[inode].reads > 0)
+            wait_queue_wait(node->world->scheduler, &node->reads_ended);
+    }
+    drop_attributes(node, inode);
+    loan_delay(node->world);
 }
 
-static struct cluster_lock *lock_of(struct node *node, unsigned inode)
+struct cluster_lock *loan_lock_of(struct node *node, unsigned inode)
 {
     return cluster_lock_get(node->volume.locks, lock_name_inode(inode));
 }
@@ -217,9 +157,9 @@ static struct cluster_lock *lock_of(struct node *node, unsigned inode)
 // The daemon's part of a question: the value and whether it may be kept.
 static uint64_t answer(struct node *node, unsigned inode, unsigned loan, bool *is_lent)
 {
-    struct cluster_lock *lock = lock_of(node, inode);
+    struct cluster_lock *lock = loan_lock_of(node, inode);
     CHECK(cluster_lock_acquire(lock, LOCK_SHARED, 0) == 0);
-    delay(node->world);
+    loan_delay(node->world);
     uint64_t value = node->world->value[inode];
     cluster_lock_release(lock, LOCK_SHARED);
     *is_lent = cluster_lock_lend(node->volume.locks, lock_name_inode(inode), inode, loan);
@@ -236,9 +176,9 @@ static uint64_t ask_attributes(struct node *node, unsigned inode)
         node->world->result->answered_by_kernel++;
         return kept->attributes;
     }
-    delay(node->world);
+    loan_delay(node->world);
     uint64_t value = answer(node, inode, LOAN_ATTRIBUTES, &is_lent);
-    delay(node->world);
+    loan_delay(node->world);
     if (kept->version <= asked_at) {
         kept->has_attributes = is_lent;
         kept->attributes = value;
@@ -255,9 +195,9 @@ static uint64_t ask_name(struct node *node, unsigned inode)
         node->world->result->answered_by_kernel++;
         return kept->name;
     }
-    delay(node->world);
+    loan_delay(node->world);
     uint64_t value = answer(node, inode, LOAN_NAMES, &is_lent);
-    delay(node->world);
+    loan_delay(node->world);
     // An answer that the kernel's own change of the name has overtaken finds that entry gone.
     if (value >= kept->name) {
         kept->has_name = is_lent;
@@ -267,16 +207,19 @@ static uint64_t ask_name(struct node *node, unsigned inode)
     return value;
 }
 
+// A read ahead that outlived its open file: the inode is being dropped.
 static void read_data(struct node *node, unsigned inode)
 {
-    struct cluster_lock *lock = lock_of(node, inode);
+    if (node->pages[inode].loans.mappers > 0)
+        return;
+    struct cluster_lock *lock = loan_lock_of(node, inode);
     node->kept[inode].reads++;
-    delay(node->world);
+    loan_delay(node->world);
     CHECK(cluster_lock_acquire(lock, LOCK_SHARED, LOCK_FOR_KERNEL_READ) == 0);
-    delay(node->world);
+    loan_delay(node->world);
     cluster_lock_release(lock, LOCK_SHARED);
     cluster_lock_put(lock);
-    delay(node->world);
+    loan_delay(node->world);
     if (--node->kept[inode].reads == 0)
         wait_queue_wake_all(node->world->scheduler, &node->reads_ended);
 }
@@ -290,9 +233,9 @@ static void look(struct node *node, unsigned inode)
     bool is_name = random_below(&world->random, 2) == 0;
     uint64_t seen = is_name ? ask_name(node, inode) : ask_attributes(node, inode);
     if (seen < least)
-        fail(world, "node %d was told %s %llu of inode %u, complete was %llu", node->index + 1,
-             is_name ? "name" : "attributes", (unsigned long long)seen, inode,
-             (unsigned long long)least);
+        loan_fail(world, "node %d was told %s %llu of inode %u, complete was %llu", node->index + 1,
+                  is_name ? "name" : "attributes", (unsigned long long)seen, inode,
+                  (unsigned long long)least);
 }
 
 // All inodes from `first` to `end`, as a rename changes two directories. The node's own kernel
@@ -302,9 +245,9 @@ static void change(struct node *node, unsigned first, unsigned end)
     struct world *world = node->world;
     struct cluster_lock *locks[INODES];
     for (unsigned i = first; i < end; i++) {
-        locks[i] = lock_of(node, i);
+        locks[i] = loan_lock_of(node, i);
         CHECK(cluster_lock_acquire(locks[i], LOCK_EXCLUSIVE, 0) == 0);
-        delay(world);
+        loan_delay(world);
     }
     uint64_t made[INODES];
     for (unsigned i = first; i < end; i++)
@@ -313,7 +256,7 @@ static void change(struct node *node, unsigned first, unsigned end)
         cluster_lock_release(locks[i], LOCK_EXCLUSIVE);
         cluster_lock_put(locks[i]);
     }
-    delay(world);
+    loan_delay(world);
     for (unsigned i = first; i < end; i++) {
         drop_attributes(node, i);
         node->kept[i].has_name = false;
@@ -327,9 +270,9 @@ static void change(struct node *node, unsigned first, unsigned end)
 static void change_unasked(struct node *node, unsigned inode)
 {
     struct world *world = node->world;
-    struct cluster_lock *lock = lock_of(node, inode);
+    struct cluster_lock *lock = loan_lock_of(node, inode);
     CHECK(cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0);
-    delay(world);
+    loan_delay(world);
     uint64_t made = ++world->value[inode];
     cluster_lock_release(lock, LOCK_EXCLUSIVE);
     cluster_lock_put(lock);
@@ -342,7 +285,7 @@ static void operate(struct node *node)
 {
     struct random *random = &node->world->random;
     unsigned inode = (unsigned)random_below(random, INODES);
-    switch (random_below(random, 7)) {
+    switch (random_below(random, 13)) {
     case 0:
         change(node, inode, inode + 1);
         break;
@@ -355,6 +298,18 @@ static void operate(struct node *node)
     case 3:
         change_unasked(node, inode);
         break;
+    case 4:
+    case 5:
+    case 6:
+        loan_pages_read(node, inode);
+        break;
+    case 7:
+    case 8:
+        loan_pages_map(node, inode);
+        break;
+    case 9:
+        loan_pages_write(node, inode);
+        break;
     default:
         look(node, inode);
     }
@@ -366,7 +321,7 @@ static void run_process(void *argument)
     struct process *process = argument;
     for (unsigned i = 0; i < OPERATIONS; i++) {
         operate(process->node);
-        delay(process->node->world);
+        loan_delay(process->node->world);
     }
     process->is_done = true;
 }
@@ -383,6 +338,7 @@ static void make_node(struct world *world, int index)
     node->volume.scheduler = world->scheduler;
     node->volume.journal = (struct journal *)(void *)world; // what stands for it takes it back
     wait_queue_init(&node->reads_ended);
+    loan_pages_init(node);
     node->service = dlm_service_new(&(struct dlm_service_config){
         .self = {(uint32_t)index + 1, 1},
         .clock = &node->volume.clock,
@@ -435,7 +391,7 @@ void loan_history_run(uint64_t seed, struct loan_result *result)
     } while (step(world));
     for (int i = 0; i < NODES * PROCESSES; i++) {
         if (!world->processes[i].is_done)
-            fail(world, "a process of node %d waits for ever", i % NODES + 1);
+            loan_fail(world, "a process of node %d waits for ever", i % NODES + 1);
     }
     if (!result->is_failed)
         free_world(world);

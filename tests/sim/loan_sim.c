@@ -32,11 +32,21 @@ int main(int argc, char **argv)
         total.answered_by_kernel += result.answered_by_kernel;
         total.recalls += result.recalls;
         total.recalls_behind_reads += result.recalls_behind_reads;
+        total.pages_kept += result.pages_kept;
+        total.page_recalls += result.page_recalls;
+        total.page_recalls_behind_reads += result.page_recalls_behind_reads;
+        total.page_recalls_dirty += result.page_recalls_dirty;
     }
     printf("%" PRIu64 " histories, %" PRIu64 " operations: %" PRIu64 " questions answered by the "
            "kernel, %" PRIu64 " recalls, %" PRIu64 " of them behind reads\n",
            count, total.operations, total.answered_by_kernel, total.recalls,
            total.recalls_behind_reads);
-    return total.answered_by_kernel > 0 && total.recalls > 0 && total.recalls_behind_reads > 0 ? 0
-                                                                                               : 1;
+    printf("%" PRIu64 " reads of pages that were kept, %" PRIu64 " recalls of pages, %" PRIu64
+           " of them behind reads, %" PRIu64 " of changed ones\n",
+           total.pages_kept, total.page_recalls, total.page_recalls_behind_reads,
+           total.page_recalls_dirty);
+    bool is_everything_seen = total.answered_by_kernel > 0 && total.recalls > 0 &&
+                              total.recalls_behind_reads > 0 && total.pages_kept > 0 &&
+                              total.page_recalls_behind_reads > 0 && total.page_recalls_dirty > 0;
+    return is_everything_seen ? 0 : 1;
 }

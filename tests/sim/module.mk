@@ -50,7 +50,8 @@ tests/sabotage-membership_LIBRARIES := dlm format base
 endif
 
 # What kernels keep: the lock table of three nodes, and a model of a kernel on each.
-LOAN_SIM_SOURCES := tests/sim/loan_history.c $(LOCK_TABLE) fs/dlm_service.c tests/sim/sabotage_switch.c
+LOAN_SIM_SOURCES := tests/sim/loan_history.c tests/sim/loan_pages.c fs/page_loans.c $(LOCK_TABLE) \
+                    fs/dlm_service.c tests/sim/sabotage_switch.c
 
 TEST_PROGRAMS += tests/loan-sim
 tests/loan-sim_SOURCES   := tests/sim/loan_sim.c $(LOAN_SIM_SOURCES)

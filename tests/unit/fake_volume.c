@@ -378,6 +378,29 @@ ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t o
     return (ssize_t)length;
 }
 
+ssize_t operation_fill(struct volume *volume, struct open_file *file, uint64_t node,
+                       uint64_t offset, void *buffer, size_t length)
+{
+    (void)node;
+    return operation_read(volume, file, offset, buffer, length);
+}
+
+void operation_note_opened(struct volume *volume, struct open_file *file, bool is_cached)
+{
+    (void)volume, (void)file, (void)is_cached;
+}
+
+void operation_note_closed(struct volume *volume, struct open_file *file, bool is_cached)
+{
+    (void)volume, (void)file, (void)is_cached;
+}
+
+ssize_t operation_write_pages(struct volume *volume, struct open_file *file, uint64_t offset,
+                              const void *buffer, size_t length)
+{
+    return operation_write(volume, file, offset, buffer, length);
+}
+
 ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t offset,
                         const void *buffer, size_t length)
 {
@@ -445,7 +468,13 @@ void operation_recall(struct volume *volume, uint64_t inode)
     struct fake_volume *fake = fake_of(volume);
     (void)inode;
     if (volume->borrower != NULL && fake->loans != 0)
-        volume->borrower->recall(volume->borrower, fake->lent_node, fake->loans);
+        volume->borrower->recall(
+            volume->borrower, &(struct loan_recall){.node = fake->lent_node, .loans = fake->loans});
+}
+
+void cluster_lock_recall_is_stuck(struct cluster_lock *lock)
+{
+    (void)lock;
 }
 
 bool operation_reclaim(struct volume *volume)

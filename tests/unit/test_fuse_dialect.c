@@ -92,6 +92,29 @@ static void test_init(void **state)
     assert_int_equal(answered, FUSE_ASYNC_READ);
 }
 
+static uint32_t negotiate_more(bool wants, uint32_t offered)
+{
+    enum { DIRECT_IO_MAPS = 1 << 4 };
+    struct fuse_init_in in = {.major = 7, .minor = 39, .flags = offered, .flags2 = DIRECT_IO_MAPS};
+    struct fuse_out_header header = {.unique = 7};
+    struct fuse_init_out out = {.major = 7, .minor = 38};
+    struct fuse_dialect dialect = {.maps_direct = wants};
+    size_t length = begin(FUSE_INIT, &in, sizeof(in), NULL, 0);
+    assert_int_equal(fuse_dialect_translate(&dialect, &request, length), length);
+    fuse_dialect_amend(&dialect, &header, sizeof(header), &out, sizeof(out));
+    assert_int_equal(out.flags2 != 0, (out.flags & FUSE_INIT_EXT) != 0);
+    return out.flags2;
+}
+
+// Bits behind the 32nd count only if both say that there are any.
+static void test_maps_direct(void **state)
+{
+    (void)state;
+    assert_int_equal(negotiate_more(true, FUSE_INIT_EXT), 1 << 4);
+    assert_int_equal(negotiate_more(true, 0), 0);
+    assert_int_equal(negotiate_more(false, FUSE_INIT_EXT), 0);
+}
+
 static void expect_short(struct fuse_dialect *dialect, uint32_t more_flags, uint32_t expected)
 {
     struct fuse_setxattr_in in = {.size = 3, .flags = 2, .setxattr_flags = more_flags};
@@ -159,9 +182,10 @@ static void test_statx_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tmpfile), cmocka_unit_test(test_statx),
-        cmocka_unit_test(test_init),    cmocka_unit_test(test_setxattr),
-        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_statx_answer),
+        cmocka_unit_test(test_tmpfile),      cmocka_unit_test(test_statx),
+        cmocka_unit_test(test_init),         cmocka_unit_test(test_maps_direct),
+        cmocka_unit_test(test_setxattr),     cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_statx_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,9 +128,9 @@ static void test_text_parses_to_the_same(void **state)
     char why[256];
     (void)state;
     TEXT(text, 1024);
-    assert_true(parse(&options,
-                      "local,ro,nosuid,lease=9,lanes=2,keep-names,strictatime,log=syslog,fence=/f",
-                      why));
+    assert_true(parse(
+        &options,
+        "local,ro,nosuid,lease=9,lanes=2,direct,keep-names,strictatime,log=syslog,fence=/f", why));
     mount_options_to_text(&options, &text);
     assert_true(parse(&again, text.bytes, why));
     assert_memory_equal(&options, &again, sizeof(options));

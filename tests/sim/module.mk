@@ -102,7 +102,10 @@ endif
 
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
-RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/ring3_content.c \
+RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c \
+                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_replay.c \
+                     tests/sim/ring3_check_rights.c tests/sim/ring3_client.c \
+                     tests/sim/ring3_content.c tests/sim/ring3_copy.c tests/sim/still_device.c \
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
                      tests/sim/ring3_faults_disk.c tests/sim/ring3_faults_network.c \
                      tests/sim/ring3_faults_nodes.c tests/sim/ring3_files.c \

@@ -73,6 +73,14 @@ tests/sabotage-claim_SOURCES   := tests/sim/sabotage_claim.c tests/sim/sabotage_
 tests/sabotage-claim_LIBRARIES := mkfs_layout dlm format base
 endif
 
+# Joiners in rings that break (tests/unit/test_membership_merge.c).
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-merge
+tests/sabotage-merge_SOURCES   := tests/sim/sabotage_merge.c tests/sim/sabotage_hunt.c \
+                                  tests/sim/sabotage_switch.c tests/sim/merge_rivals.c
+tests/sabotage-merge_LIBRARIES := dlm format base
+endif
+
 # Programs that run seeded histories of rings 2 and 3.
 SEEDS_SOURCES := tests/sim/seeds.c tests/sim/seeds_jobs.c tests/sim/seeds_state.c
 

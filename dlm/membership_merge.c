@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dlm/membership_state.h"
+#include "fs/base/sabotage.h"
 
 static void merge_recovered(struct membership_state *state, const struct membership_state *other)
 {
@@ -96,6 +97,10 @@ static void joiner_add(struct membership_state *state, const struct membership_j
     *joiner = *theirs;
     if (is_free)
         return;
+    if (SABOTAGE(merge_forgets_joiner)) {
+        state->joiner_count--;
+        return;
+    }
     struct membership_joiner *rival = rival_of(state, joiner);
     if (rival != NULL && hold_of(rival) < hold_of(joiner))
         move_to_free_slot(state, rival);

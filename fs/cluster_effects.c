@@ -202,7 +202,8 @@ struct replay_job {
 // is gone for good it beats no more: then the journal is another's.
 static bool tries_again(const struct cluster *cluster, int result)
 {
-    return result == -EIO && !cluster->is_closing && !gate_has_ended(cluster->config.volume->gate);
+    return result == -EIO && !cluster->is_closing && !SABOTAGE(recovery_gives_up) &&
+           !gate_has_ended(cluster->config.volume->gate);
 }
 
 static void replay(void *argument)

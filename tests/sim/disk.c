@@ -462,6 +462,13 @@ void sim_disk_poke(struct sim_disk *disk, uint64_t offset, const void *bytes, si
     disk_pages_flush(&disk->pages, UINT64_MAX);
 }
 
+bool sim_disk_is_same(const struct sim_disk *a, const struct sim_disk *b, uint64_t first,
+                      uint64_t last, uint64_t *differs)
+{
+    return disk_pages_are_in(&a->pages, &b->pages, first, last, differs) &&
+           disk_pages_are_in(&b->pages, &a->pages, first, last, differs);
+}
+
 struct sim_disk_counts sim_disk_counts_get(const struct sim_disk *disk)
 {
     struct sim_disk_counts counts = disk->counts;

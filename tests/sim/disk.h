@@ -107,6 +107,11 @@ void sim_disk_peek(const struct sim_disk *disk, uint64_t offset, void *buffer, s
 // Changes content behind everybody's back, durable at once (wreckers, mkfs shortcuts).
 void sim_disk_poke(struct sim_disk *disk, uint64_t offset, const void *bytes, size_t length);
 
+// Whether both hold the same, as all nodes see it, apart from bytes [first, last]; else `differs`
+// is where a page that is not the same begins.
+bool sim_disk_is_same(const struct sim_disk *a, const struct sim_disk *b, uint64_t first,
+                      uint64_t last, uint64_t *differs);
+
 struct sim_disk_counts {
     uint64_t read_count, write_count, flush_count, discard_count; // submitted
     uint64_t landed_count;                                        // writes and discards that landed

@@ -336,3 +336,27 @@ void disk_pages_copy(const struct disk_pages *pages, struct disk_pages *copy, st
         copied->seen = content_hold(copied->durable);
     }
 }
+
+static bool content_is_same(const struct content *a, const struct content *b)
+{
+    static const struct content zeros;
+    if (a == b)
+        return true;
+    return memcmp((a != NULL ? a : &zeros)->bytes, (b != NULL ? b : &zeros)->bytes, PAGE_BYTES) ==
+           0;
+}
+
+bool disk_pages_are_in(const struct disk_pages *pages, const struct disk_pages *other,
+                       uint64_t first, uint64_t last, uint64_t *differs)
+{
+    const struct disk_page *page, *next;
+    HASH_ITER (hash, pages->by_number, page, next) {
+        uint64_t offset = page->number * PAGE_BYTES;
+        const struct disk_page *same = page_find(other, page->number);
+        *differs = offset;
+        if ((offset < first || offset > last) &&
+            !content_is_same(page->seen, same != NULL ? same->seen : NULL))
+            return false;
+    }
+    return true;
+}

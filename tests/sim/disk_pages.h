@@ -38,3 +38,7 @@ void disk_pages_power_cut(struct disk_pages *pages, struct random *random);
 // Puts into the empty `copy` what is seen, or, with `random`, what a power cut would leave.
 void disk_pages_copy(const struct disk_pages *pages, struct disk_pages *copy,
                      struct random *random);
+// Whether `other` shows the same where `pages` holds something, apart from bytes [first, last];
+// else `differs` is where a page begins.
+bool disk_pages_are_in(const struct disk_pages *pages, const struct disk_pages *other,
+                       uint64_t first, uint64_t last, uint64_t *differs);

@@ -74,6 +74,14 @@ tests/sabotage-claim_SOURCES   := tests/sim/sabotage_claim.c tests/sim/sabotage_
 tests/sabotage-claim_LIBRARIES := mkfs_layout dlm format base
 endif
 
+# Joiners in rings that break (tests/unit/test_membership_merge.c).
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-merge
+tests/sabotage-merge_SOURCES   := tests/sim/sabotage_merge.c tests/sim/sabotage_hunt.c \
+                                  tests/sim/sabotage_switch.c tests/sim/merge_rivals.c
+tests/sabotage-merge_LIBRARIES := dlm format base
+endif
+
 # Programs that run seeded histories of rings 2 and 3.
 SEEDS_SOURCES := tests/sim/seeds.c tests/sim/seeds_jobs.c tests/sim/seeds_state.c
 
@@ -103,7 +111,10 @@ endif
 
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
-RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_client.c tests/sim/ring3_content.c \
+RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c tests/sim/ring3_check_frozen.c \
+                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_replay.c \
+                     tests/sim/ring3_check_rights.c tests/sim/ring3_client.c \
+                     tests/sim/ring3_content.c tests/sim/ring3_copy.c tests/sim/still_device.c \
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
                      tests/sim/ring3_faults_disk.c tests/sim/ring3_faults_network.c \
                      tests/sim/ring3_faults_nodes.c tests/sim/ring3_files.c \

@@ -81,7 +81,7 @@ struct ring3_result {
     char failure[RING3_FAILURE_BYTES];
     uint64_t operations, unknown, transfers; // answered, lost with their node, past the core
     uint64_t looks;                          // of the last one at everything, answered
-    uint64_t lives, recoveries, virtual_ns, writes, late_writes, steps;
+    uint64_t lives, recoveries, virtual_ns, writes, late_writes, steps, replays_checked;
     uint64_t faults[RING3_FAULT_COUNT][3]; // by enum ring3_phase
     uint64_t copies, broken_freezes; // copies of a volume that was frozen until the thaw; others
     unsigned machine_count;
@@ -284,6 +284,14 @@ struct ring3_aim {
     unsigned steps_left; // of the world, in that phase
 };
 
+// Lives that somebody has had fenced.
+enum { RING3_FENCED_MAX = 256 };
+struct ring3_fenced {
+    unsigned count;
+    uint32_t slots[RING3_FENCED_MAX];
+    uint64_t incarnations[RING3_FENCED_MAX];
+};
+
 struct ring3 {
     struct ring3_options options;
     struct ring3_result result;
@@ -311,6 +319,7 @@ struct ring3 {
     bool is_unmounting;                        // nobody mounts again
     struct world_event fault;
     struct ring3_aim aim;
+    struct ring3_fenced fenced;
     unsigned faults_left;
     LIST_HEAD(sequels, sequel) sequels; // what faults have yet to do
     uint64_t work_ns;                   // about how long the clients' part lasts
@@ -342,8 +351,9 @@ void ring3_copies_check(struct ring3 *ring3);
 // Whether a node that others cannot have given up says that the volume is frozen.
 bool ring3_freeze_holds(const struct ring3 *ring3);
 
-// ring3_check.c: what is looked at while writes land
+// ring3_check.c: what must hold at all times
 void ring3_check_start(struct ring3 *ring3);
+void ring3_check_step(struct ring3 *ring3); // after each step of the world
 
 // ring3_client.c
 struct ring3_client *ring3_client_new(struct ring3 *ring3, unsigned number);

@@ -137,6 +137,13 @@ static void begin(struct ring3 *ring3, const struct ring3_options *options)
 
 // --- running -------------------------------------------------------------------------------------
 
+static void after_step(struct ring3 *ring3)
+{
+    ring3->result.steps++;
+    ring3_faults_look(ring3);
+    ring3_check_step(ring3);
+}
+
 // Until the condition holds; false: it did not in so long.
 static bool run_until(struct ring3 *ring3, uint64_t for_ns, bool (*holds)(struct ring3 *ring3))
 {
@@ -144,8 +151,7 @@ static bool run_until(struct ring3 *ring3, uint64_t for_ns, bool (*holds)(struct
     while (!ring3->result.is_failed && !holds(ring3)) {
         if (ring3->world->now_ns >= until_ns || !world_step(ring3->world))
             return false;
-        ring3->result.steps++;
-        ring3_faults_look(ring3);
+        after_step(ring3);
     }
     return !ring3->result.is_failed;
 }
@@ -224,7 +230,7 @@ static bool do_in_coroutine(struct ring3 *ring3, struct ring3_life *life, const 
     coroutine_start(ring3->scheduler, what, body, &job);
     scheduler_run(ring3->scheduler);
     while (!job.is_done && ring3->world->now_ns < until_ns && world_step(ring3->world))
-        ring3->result.steps++;
+        after_step(ring3);
     if (!job.is_done)
         say_who_waits(ring3, what);
     return !ring3->result.is_failed;

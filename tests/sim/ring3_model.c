@@ -377,7 +377,10 @@ bool ring3_cell_unblind(struct ring3_memories *memories, struct ring3_cell *cell
     if (last == NULL || last->change == NULL)
         return true;
     if (last->change->memory->is_dead) { // and whether it survived is open as well
-        ring3_cell_set(memories, cell, value);
+        while (cell->count > 0 && is_of_the_dead(&cell->versions[cell->count - 1]))
+            remove_version(cell, cell->count - 1);
+        if (ring3_cell_latest(cell) != value) // else it is as certain as what others made it
+            ring3_cell_set(memories, cell, value);
         return false;
     }
     last->value = value; // a rename may have moved something else

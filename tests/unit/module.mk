@@ -53,7 +53,7 @@ tests/unit/test_fuse_server_LIBRARIES := frontend base
 tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
 
 UNIT_TESTS += tests/unit/test_membership_merge
-tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c
+tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c tests/sim/merge_rivals.c
 tests/unit/test_membership_merge_LIBRARIES := dlm format base
 tests/unit/test_membership_merge_LDLIBS    := -lcmocka
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "dlm/membership_state.h"
+#include "tests/sim/merge_rivals.h"
 
 enum { GENERATION = 7, SLOTS = 6 };
 
@@ -168,6 +169,16 @@ static void test_old_offers_do_not_count(void **state)
     free(result);
 }
 
+static void test_rings_that_break_at_random(void **state)
+{
+    char failure[MERGE_RIVALS_FAILURE_BYTES];
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20000; seed++) {
+        if (merge_rivals_run(seed, failure))
+            fail_msg("seed %llu: %s", (unsigned long long)seed, failure);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_facts_of_the_same_joiner_add_up),
         cmocka_unit_test(test_without_a_free_slot_the_other_one_asks_again),
         cmocka_unit_test(test_old_offers_do_not_count),
+        cmocka_unit_test(test_rings_that_break_at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,11 +266,22 @@ static int check_name(struct creation *creation)
     return 0;
 }
 
+static void inherit_project(struct creation *creation)
+{
+    const struct inode *parent = &creation->parent;
+    struct inode_creation *what = &creation->what;
+    if (!inode_hands_project_down(parent))
+        return;
+    what->project = inode_project(parent);
+    what->hands_project_down = S_ISDIR(what->mode);
+}
+
 // A directory with the bit hands down its group, and to directories the bit.
 static void inherit(struct creation *creation)
 {
     const struct inode *parent = &creation->parent;
     struct inode_creation *what = &creation->what;
+    inherit_project(creation);
     if (S_ISDIR(what->mode))
         what->parent = parent->number;
     if ((inode_mode(parent) & S_ISGID) == 0)

@@ -98,8 +98,10 @@ _Static_assert(sizeof(struct block_header_disk) == 64, "block header");
 enum {
     FEATURE_INCOMPAT_IN_PROGRESS = 1u << 0, // mkfs or a tool of several steps was cut off
     FEATURE_INCOMPAT_PROTECTION = 1u << 1,  // inodes may have INODE_FLAGS_PROTECTING
+    FEATURE_INCOMPAT_PROJECTS = 1u << 2,    // ... and a project, and INODE_FLAG_PROJECT_DOWN
 };
-#define FEATURE_INCOMPAT_KNOWN  ((uint64_t)FEATURE_INCOMPAT_PROTECTION)
+#define FEATURE_INCOMPAT_KNOWN                                                                     \
+    ((uint64_t)FEATURE_INCOMPAT_PROTECTION | (uint64_t)FEATURE_INCOMPAT_PROJECTS)
 #define FEATURE_RO_COMPAT_KNOWN ((uint64_t)0)
 #define FEATURE_COMPAT_KNOWN    ((uint64_t)0)
 
@@ -344,6 +346,7 @@ enum {
     INODE_FLAG_ORPHAN = 1u << 0,    // stands on an orphan list: unlinked, or a truncate under way
     INODE_FLAG_IMMUTABLE = 1u << 1, // chattr +i: nothing of it changes, its names included
     INODE_FLAG_APPEND = 1u << 2,    // chattr +a: files only grow, directories only gain names
+    INODE_FLAG_PROJECT_DOWN = 1u << 3, // chattr +P: what is made in the directory is of its project
     INODE_FLAGS_PROTECTING = INODE_FLAG_IMMUTABLE | INODE_FLAG_APPEND,
 };
 

@@ -182,7 +182,9 @@ static bool times_are_sound(const struct format_inode *inode)
 static uint32_t flags_known(const struct geometry *g)
 {
     bool has_protection = (g->feature_incompat & FEATURE_INCOMPAT_PROTECTION) != 0;
-    return INODE_FLAG_ORPHAN | (has_protection ? INODE_FLAGS_PROTECTING : 0);
+    bool has_projects = (g->feature_incompat & FEATURE_INCOMPAT_PROJECTS) != 0;
+    return INODE_FLAG_ORPHAN | (has_protection ? INODE_FLAGS_PROTECTING : 0) |
+           (has_projects ? INODE_FLAG_PROJECT_DOWN : 0);
 }
 
 static const char *inode_broken(const struct format_inode *inode, const struct geometry *g)
@@ -203,6 +205,8 @@ static const char *inode_broken(const struct format_inode *inode, const struct g
     if ((inode->flags & INODE_FLAGS_PROTECTING) != 0 && !S_ISREG(inode->mode) &&
         !S_ISDIR(inode->mode))
         return "the inode has flags that only files and directories have";
+    if ((inode->flags & INODE_FLAG_PROJECT_DOWN) != 0 && !S_ISDIR(inode->mode))
+        return "the inode has a flag that only directories have";
     if (inode->link_count == 0 && !is_orphan)
         return "the inode has no link and stands on no orphan list";
     if (is_orphan && inode->orphan_slot >= g->slot_count)

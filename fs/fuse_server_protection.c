@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// chattr and lsattr: the immutable and the append-only flag. The kernel turns FS_IOC_GETFLAGS and
-// its kin into requests of its own, after it has seen to CAP_LINUX_IMMUTABLE and to the owner; it
-// does not obey the flags of a FUSE file itself, so the core does.
+// chattr and lsattr: the immutable and the append-only flag, a project's number and whether a
+// directory hands it down. The kernel turns FS_IOC_GETFLAGS and its kin into requests of its own,
+// after it has seen to CAP_LINUX_IMMUTABLE and to the owner; it does not obey the flags of a FUSE
+// file itself, so the core does.
 #include "fs/fuse_server_request.h"
 
 #include <errno.h>
@@ -21,20 +22,27 @@ static const struct {
     {INODE_FLAG_APPEND, FS_APPEND_FL, FS_XFLAG_APPEND},
 };
 
-static uint32_t to_linux(uint32_t protection, bool is_extended)
+static uint32_t down_flag(bool is_extended)
 {
-    uint32_t flags = 0;
+    return is_extended ? FS_XFLAG_PROJINHERIT : FS_PROJINHERIT_FL;
+}
+
+static uint32_t to_linux(const struct attributes *from, bool is_extended)
+{
+    uint32_t flags = from->hands_project_down ? down_flag(is_extended) : 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if ((protection & rows[i].protection) != 0)
+        if ((from->protection & rows[i].protection) != 0)
             flags |= is_extended ? rows[i].xflag : rows[i].flag;
     }
     return flags;
 }
 
 // False if there is a flag that lunfs does not have.
-static bool from_linux(uint32_t flags, bool is_extended, uint32_t *protection)
+static bool from_linux(uint32_t flags, bool is_extended, uint32_t *protection, bool *hands_down)
 {
     *protection = 0;
+    *hands_down = (flags & down_flag(is_extended)) != 0;
+    flags &= ~down_flag(is_extended);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint32_t flag = is_extended ? rows[i].xflag : rows[i].flag;
         if ((flags & flag) != 0)
@@ -52,18 +60,44 @@ static int run_get(struct fuse_request *request)
                                     &request->out.attributes);
 }
 
+// What is asked for and not so already.
+static unsigned fields_to_set(const struct fuse_request *request, const struct attributes *now)
+{
+    unsigned fields = 0;
+    if (now->protection != request->in.protect.protection)
+        fields |= SET_PROTECTION;
+    if (now->hands_project_down != request->in.protect.hands_project_down)
+        fields |= SET_PROJECT_DOWN;
+    if (request->in.protect.is_extended && now->project != request->in.protect.project)
+        fields |= SET_PROJECT;
+    return fields;
+}
+
+// Old kernels hand the ioctl on unseen.
+static bool may_set(const struct fuse_request *request, const struct attributes *now,
+                    unsigned fields)
+{
+    if (request->who.uid == 0)
+        return true;
+    return (fields & SET_PROTECTION) == 0 && request->who.uid == now->stat.st_uid;
+}
+
 static int run_set(struct fuse_request *request)
 {
     struct volume *volume = request->server->volume;
     uint64_t inode = fuse_request_inode(request);
-    struct attributes now, wanted = {.protection = request->in.protect.protection};
+    struct attributes now, wanted = {
+                               .protection = request->in.protect.protection,
+                               .project = request->in.protect.project,
+                               .hands_project_down = request->in.protect.hands_project_down,
+                           };
     int result = operation_get_attributes(volume, inode, &now);
-    if (result != 0 || now.protection == wanted.protection)
+    unsigned fields = result == 0 ? fields_to_set(request, &now) : 0;
+    if (fields == 0)
         return result;
-    // Old kernels hand the ioctl on unseen.
-    if (request->who.uid != 0)
+    if (!may_set(request, &now, fields))
         return -EPERM;
-    result = operation_set_attributes(volume, inode, &wanted, SET_PROTECTION, &now);
+    result = operation_set_attributes(volume, inode, &wanted, fields, &now);
     if (result == 0)
         operation_recall(volume, inode); // an ioctl changes nothing that the kernel knows of
     return result;
@@ -72,8 +106,8 @@ static int run_set(struct fuse_request *request)
 static int reply_get(struct fuse_request *request)
 {
     bool is_extended = request->in.protect.is_extended;
-    uint32_t flags = to_linux(request->out.attributes.protection, is_extended);
-    struct fsxattr extended = {.fsx_xflags = flags};
+    uint32_t flags = to_linux(&request->out.attributes, is_extended);
+    struct fsxattr extended = {.fsx_xflags = flags, .fsx_projid = request->out.attributes.project};
     if (is_extended)
         return fuse_reply_ioctl(request->fuse, 0, &extended, sizeof(extended));
     return fuse_reply_ioctl(request->fuse, 0, &flags, sizeof(flags));
@@ -98,10 +132,12 @@ static void forward_get(fuse_req_t fuse, fuse_ino_t node, bool is_extended)
     fuse_request_forward(request);
 }
 
-static void forward_set(fuse_req_t fuse, fuse_ino_t node, uint32_t flags, bool is_extended)
+static void forward_set(fuse_req_t fuse, fuse_ino_t node, uint32_t flags, bool is_extended,
+                        uint32_t project)
 {
     uint32_t protection;
-    if (!from_linux(flags, is_extended, &protection)) {
+    bool hands_down;
+    if (!from_linux(flags, is_extended, &protection, &hands_down)) {
         fuse_reply_err(fuse, EOPNOTSUPP);
         return;
     }
@@ -109,18 +145,21 @@ static void forward_set(fuse_req_t fuse, fuse_ino_t node, uint32_t flags, bool i
     if (request == NULL)
         return;
     request->in.protect.protection = protection;
+    request->in.protect.is_extended = is_extended;
+    request->in.protect.project = project;
+    request->in.protect.hands_project_down = hands_down;
     fuse_request_forward(request);
 }
 
-// Project numbers and hints for extents are more than lunfs keeps.
+// Hints for extents are more than lunfs keeps.
 static void forward_set_extended(fuse_req_t fuse, fuse_ino_t node, const void *bytes)
 {
     struct fsxattr wanted;
     memcpy(&wanted, bytes, sizeof(wanted));
-    if (wanted.fsx_projid != 0 || wanted.fsx_extsize != 0 || wanted.fsx_cowextsize != 0)
+    if (wanted.fsx_extsize != 0 || wanted.fsx_cowextsize != 0)
         fuse_reply_err(fuse, EOPNOTSUPP);
     else
-        forward_set(fuse, node, wanted.fsx_xflags, true);
+        forward_set(fuse, node, wanted.fsx_xflags, true, wanted.fsx_projid);
 }
 
 static void handle_ioctl(fuse_req_t fuse, fuse_ino_t node, unsigned command, void *argument,
@@ -135,7 +174,7 @@ static void handle_ioctl(fuse_req_t fuse, fuse_ino_t node, unsigned command, voi
         forward_get(fuse, node, true);
     } else if (command == FS_IOC_SETFLAGS && in_bytes >= sizeof(flags)) {
         memcpy(&flags, in, sizeof(flags));
-        forward_set(fuse, node, flags, false);
+        forward_set(fuse, node, flags, false, 0);
     } else if (command == FS_IOC_FSSETXATTR && in_bytes >= sizeof(struct fsxattr)) {
         forward_set_extended(fuse, node, in);
     } else {

@@ -103,7 +103,8 @@ struct fuse_request {
             int mode; // fallocate's, or lseek's whence
         } range;
         struct {
-            uint32_t protection;
+            uint32_t protection, project;
+            bool hands_project_down;
             bool is_extended; // struct fsxattr
         } protect;
         struct {

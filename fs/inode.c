@@ -138,6 +138,8 @@ static void fill(struct inode_disk *disk, const struct inode_creation *creation)
     disk->link_count = le32_make(creation->link_count);
     disk->uid = le32_make(creation->uid);
     disk->gid = le32_make(creation->gid);
+    disk->project_id = le32_make(creation->project);
+    disk->flags = le32_make(creation->hands_project_down ? INODE_FLAG_PROJECT_DOWN : 0);
     disk->rdev = le64_make(creation->rdev);
     disk->parent = le64_make(creation->parent);
     disk->accessed = disk->modified = disk->changed = disk->created = now;
@@ -204,6 +206,10 @@ uint32_t inode_flags(const struct inode *inode)
 {
     return le32_get(inode_disk(inode)->flags);
 }
+uint32_t inode_project(const struct inode *inode)
+{
+    return le32_get(inode_disk(inode)->project_id);
+}
 uint64_t inode_rdev(const struct inode *inode)
 {
     return le64_get(inode_disk(inode)->rdev);
@@ -262,6 +268,8 @@ void inode_get_attributes(const struct inode *inode, struct attributes *attribut
         .created = inode_time(inode, INODE_CREATED),
         .xattr_count = inode_xattr_count(inode),
         .protection = inode_flags(inode) & INODE_FLAGS_PROTECTING,
+        .project = inode_project(inode),
+        .hands_project_down = inode_hands_project_down(inode),
     };
 }
 
@@ -311,6 +319,14 @@ void inode_set_protection(struct inode *inode, uint32_t flags)
     CHECK((flags & ~(uint32_t)INODE_FLAGS_PROTECTING) == 0);
     flags |= inode_flags(inode) & ~(uint32_t)INODE_FLAGS_PROTECTING;
     changing(inode)->flags = le32_make(flags);
+}
+
+void inode_set_project(struct inode *inode, uint32_t project, bool hands_down)
+{
+    uint32_t flags = inode_flags(inode) & ~(uint32_t)INODE_FLAG_PROJECT_DOWN;
+    CHECK(!hands_down || inode_is_directory(inode));
+    changing(inode)->flags = le32_make(hands_down ? flags | INODE_FLAG_PROJECT_DOWN : flags);
+    changing(inode)->project_id = le32_make(project);
 }
 
 void inode_set_orphan(struct inode *inode, bool is_orphan, uint32_t slot)

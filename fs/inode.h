@@ -48,6 +48,8 @@ struct inode_creation {
     uint32_t link_count;
     uint64_t rdev;
     uint64_t parent; // directories
+    uint32_t project;
+    bool hands_project_down;
     struct timespec now;
 };
 // Makes the inode's block, `number` newly allocated, in `handle`; loaded when it returns. The
@@ -90,6 +92,16 @@ static inline bool inode_is_protected(const struct inode *inode)
 {
     return (inode_flags(inode) & INODE_FLAGS_PROTECTING) != 0;
 }
+uint32_t inode_project(const struct inode *inode);
+static inline bool inode_hands_project_down(const struct inode *inode)
+{
+    return (inode_flags(inode) & INODE_FLAG_PROJECT_DOWN) != 0;
+}
+// Whether an inode may get a name in the directory, as far as projects go.
+static inline bool inode_takes_in(const struct inode *directory, const struct inode *inode)
+{
+    return !inode_hands_project_down(directory) || inode_project(directory) == inode_project(inode);
+}
 uint64_t inode_rdev(const struct inode *inode);
 uint64_t inode_parent(const struct inode *inode);
 uint32_t inode_orphan_slot(const struct inode *inode);
@@ -126,6 +138,8 @@ void inode_set_parent(struct inode *inode, uint64_t parent);
 void inode_set_time(struct inode *inode, enum inode_time which, struct timespec time);
 // `flags`: of INODE_FLAGS_PROTECTING.
 void inode_set_protection(struct inode *inode, uint32_t flags);
+// `hands_down`: of directories alone.
+void inode_set_project(struct inode *inode, uint32_t project, bool hands_down);
 // On a list: the flag and the slot whose list it is. Off it: both gone.
 void inode_set_orphan(struct inode *inode, bool is_orphan, uint32_t slot);
 void inode_set_truncate_size(struct inode *inode, uint64_t size);

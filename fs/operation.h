@@ -26,6 +26,8 @@ struct attributes {
     struct timespec created;
     uint32_t xattr_count;
     uint32_t protection; // of INODE_FLAGS_PROTECTING (fs/format.h)
+    uint32_t project;
+    bool hands_project_down; // a directory: what is made in it is of its project
 };
 
 struct credentials {
@@ -49,7 +51,13 @@ enum {
     // The only change that a protected inode allows. -EOPNOTSUPP on volumes of older mkfs, and for
     // what is neither file nor directory.
     SET_PROTECTION = 1u << 10,
+    // Also -EOPNOTSUPP on volumes of older mkfs; the second one for directories alone.
+    SET_PROJECT = 1u << 11,      // -EINVAL for PROJECT_NONE
+    SET_PROJECT_DOWN = 1u << 12, // hands_project_down
 };
+
+// What cannot be a project's number.
+#define PROJECT_NONE UINT32_MAX
 
 // Of operation_set_xattr, for an access list: the caller may not give the owning group away, so the
 // set-group-id bit goes.
@@ -78,6 +86,7 @@ int operation_symlink(struct volume *volume, uint64_t parent, const char *name, 
                       const struct credentials *who, struct attributes *out);
 // `target` has room for FORMAT_SYMLINK_BYTES_MAX + 1; terminated.
 int operation_read_link(struct volume *volume, uint64_t inode, char *target);
+// A directory that hands its project down takes in nothing of another: -EXDEV; so has rename.
 int operation_link(struct volume *volume, uint64_t inode, uint64_t parent, const char *name,
                    struct attributes *out);
 int operation_unlink(struct volume *volume, uint64_t parent, const char *name);

@@ -75,6 +75,19 @@ static void set_protection(const struct attribute_change *change)
         inode_set_protection(change->inode, change->wanted->protection);
 }
 
+static void set_project(const struct attribute_change *change)
+{
+    struct inode *inode = change->inode;
+    const struct attributes *wanted = change->wanted;
+    bool hands_down = inode_hands_project_down(inode);
+    if ((change->fields & SET_PROJECT_DOWN) != 0)
+        hands_down = wanted->hands_project_down;
+    if ((change->fields & (SET_PROJECT | SET_PROJECT_DOWN)) != 0)
+        inode_set_project(
+            inode, (change->fields & SET_PROJECT) != 0 ? wanted->project : inode_project(inode),
+            hands_down);
+}
+
 static void set_times(const struct transaction *t, const struct attribute_change *change)
 {
     struct inode *inode = change->inode;
@@ -99,6 +112,7 @@ static int change_attributes(struct transaction *t, void *context)
     set_mode(change);
     set_owner(change);
     set_protection(change);
+    set_project(change);
     set_times(t, change);
     return change->acl.count > 0 ? inode_acl_put(inode, t->handle, ACL_ACCESS_NAME, &change->acl)
                                  : 0;
@@ -150,6 +164,19 @@ static int check_protection(const struct inode *inode, unsigned fields)
     return inode_is_protected(inode) && (fields & ~harmless) != 0 ? -EPERM : 0;
 }
 
+static int check_project(const struct inode *inode, const struct attributes *wanted,
+                         unsigned fields)
+{
+    if ((fields & (SET_PROJECT | SET_PROJECT_DOWN)) == 0)
+        return 0;
+    if ((inode->volume->geometry.feature_incompat & FEATURE_INCOMPAT_PROJECTS) == 0)
+        return -EOPNOTSUPP;
+    if ((fields & SET_PROJECT) != 0 && wanted->project == PROJECT_NONE)
+        return -EINVAL;
+    bool hands_down = (fields & SET_PROJECT_DOWN) != 0 && wanted->hands_project_down;
+    return hands_down && !inode_is_directory(inode) ? -EOPNOTSUPP : 0;
+}
+
 static bool is_time(const struct timespec *time)
 {
     return time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
@@ -159,6 +186,8 @@ static int check_wanted(const struct inode *inode, const struct attributes *want
 {
     const struct stat *stat = &wanted->stat;
     int result = check_protection(inode, fields);
+    if (result == 0)
+        result = check_project(inode, wanted, fields);
     if (result != 0)
         return result;
     if (((fields & SET_ATIME) != 0 && !is_time(&stat->st_atim)) ||

@@ -81,6 +81,8 @@ static int check_inode(const struct linking *linking)
         return PLAN_CHANGED;
     if (inode_link_count(inode) == 0 && !linking->is_first) // unlinked, and open here
         return -ENOENT;
+    if (!inode_takes_in(&linking->parent, inode))
+        return -EXDEV;
     return inode_link_count(inode) >= OPERATION_LINKS_MAX ? -EMLINK : 0;
 }
 

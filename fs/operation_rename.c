@@ -288,6 +288,13 @@ static int check_links(const struct renaming *r)
     return gains && inode_link_count(r->to.directory) >= OPERATION_LINKS_MAX ? -EMLINK : 0;
 }
 
+static int check_projects(const struct renaming *r)
+{
+    if (!inode_takes_in(r->to.directory, &r->from.inode))
+        return -EXDEV;
+    return is_exchange(r) && !inode_takes_in(r->from.directory, &r->to.inode) ? -EXDEV : 0;
+}
+
 static int rename_checked(struct renaming *r)
 {
     int result = check_place(&r->from);
@@ -299,7 +306,8 @@ static int rename_checked(struct renaming *r)
         return 0; // two names of one file: POSIX has nothing happen
     if (is_place_protected(&r->from) || is_place_protected(&r->to))
         return -EPERM;
-    if (r->to.item.inode != 0 && !is_exchange(r))
+    result = check_projects(r);
+    if (result == 0 && r->to.item.inode != 0 && !is_exchange(r))
         result = check_replaced(r);
     if (result == 0)
         result = check_links(r);

@@ -41,7 +41,7 @@ void mkfs_layout_identify(struct mkfs_layout *layout)
     if (memcmp(g->uuid, no_uuid, sizeof(no_uuid)) == 0)
         fill_uuid(layout->environment, g->uuid);
     g->created_ns = (uint64_t)environment_wall_ns(layout->environment);
-    g->feature_incompat = FEATURE_INCOMPAT_PROTECTION;
+    g->feature_incompat = FEATURE_INCOMPAT_PROTECTION | FEATURE_INCOMPAT_PROJECTS;
     g->protocol_version = PROTOCOL_VERSION;
 }
 

@@ -229,6 +229,62 @@ static void who_may_protect(void **state)
         MUST_FAIL(set_flags("file", FS_NODUMP_FL), EOPNOTSUPP);
 }
 
+// --- projects ----------------------------------------------------------------------------------
+
+static int set_project(const char *name, unsigned project, unsigned flags)
+{
+    struct fsxattr extended;
+    int file = MUST(open(name, O_RDONLY | O_CLOEXEC)), result;
+
+    MUST(ioctl(file, FS_IOC_FSGETXATTR, &extended));
+    extended.fsx_projid = project;
+    extended.fsx_xflags = flags;
+    result = ioctl(file, FS_IOC_FSSETXATTR, &extended);
+    close(file);
+    return result;
+}
+
+static unsigned project_of(const char *name)
+{
+    struct fsxattr extended;
+    int file = MUST(open(name, O_RDONLY | O_CLOEXEC));
+
+    MUST(ioctl(file, FS_IOC_FSGETXATTR, &extended));
+    close(file);
+    return extended.fsx_projid;
+}
+
+// ext4 needs a feature for it that few have on.
+static void projects_are_handed_down(void **state)
+{
+    unsigned flags;
+    int file;
+
+    (void)state;
+    if (!workplace_is_lunfs())
+        skip();
+    MUST(mkdir("directory", 0755));
+    close(workplace_file("file", "x"));
+    MUST(set_project("directory", 5, FS_XFLAG_PROJINHERIT));
+    close(workplace_file("directory/below", "x"));
+    MUST(mkdir("directory/deep", 0755));
+    assert_int_equal(project_of("directory/below"), 5);
+    assert_int_equal(project_of("directory/deep"), 5);
+    file = MUST(open("directory/deep", O_RDONLY | O_CLOEXEC));
+    MUST(ioctl(file, FS_IOC_GETFLAGS, &flags));
+    close(file);
+    assert_int_equal(flags & FS_PROJINHERIT_FL, FS_PROJINHERIT_FL);
+    MUST_FAIL(rename("file", "directory/file"), EXDEV);
+    MUST_FAIL(link("file", "directory/file"), EXDEV);
+    MUST_FAIL(set_project("file", 5, FS_XFLAG_PROJINHERIT), EOPNOTSUPP);
+    MUST(set_project("file", 5, 0));
+    MUST(rename("file", "directory/file"));
+    assert_int_equal(project_of("directory/file"), 5);
+    MUST(set_flags("directory", FS_APPEND_FL)); // leaves the project as it is
+    assert_int_equal(project_of("directory"), 5);
+    MUST(set_flags("directory", 0));
+}
+
 #define FLAGS_TEST(function) cmocka_unit_test_setup_teardown(function, workplace_setup, teardown)
 
 int main(void)
@@ -237,7 +293,7 @@ int main(void)
         FLAGS_TEST(flags_are_kept),          FLAGS_TEST(immutable_files),
         FLAGS_TEST(immutable_directories),   FLAGS_TEST(append_only_files),
         FLAGS_TEST(append_only_directories), FLAGS_TEST(protection_reaches_open_files),
-        FLAGS_TEST(who_may_protect),
+        FLAGS_TEST(who_may_protect),         FLAGS_TEST(projects_are_handed_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

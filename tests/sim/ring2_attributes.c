@@ -38,11 +38,13 @@ static unsigned choose_change(struct ring2_client *client, struct ring2_tree_nod
         node->mode = (node->mode & S_IFMT) | (mode_t)ring2_choose(client, 010000);
         node->uid = (uid_t)ring2_choose(client, 5);
         node->gid = (gid_t)ring2_choose(client, 5);
+        node->project = node->uid * 3 + node->gid;
         ring2_acl_follow_mode(node);
         stat->st_mode = node->mode;
         stat->st_uid = node->uid;
         stat->st_gid = node->gid;
-        return SET_MODE | SET_UID | SET_GID;
+        wanted->project = node->project;
+        return SET_MODE | SET_UID | SET_GID | SET_PROJECT;
     }
 }
 
@@ -51,6 +53,7 @@ static void count_change(struct ring2_history *history, unsigned fields)
     if ((fields & SET_MODE) != 0) {
         ring2_did(history, RING2_ROW_set_mode);
         ring2_did(history, RING2_ROW_set_owner);
+        ring2_did(history, RING2_ROW_set_project);
     }
     if ((fields & SET_MTIME) != 0)
         ring2_did(history, RING2_ROW_set_times);
@@ -78,8 +81,8 @@ static void change_attributes(struct ring2_client *client)
     count_change(client->history, fields);
     const struct ring2_tree_node *node = &client->tree.nodes[attempt.node];
     if (out.stat.st_mode != node->mode || out.stat.st_uid != node->uid ||
-        out.stat.st_gid != node->gid)
-        ring2_fail(client->history, "mode or owner are not what was set");
+        out.stat.st_gid != node->gid || out.project != node->project)
+        ring2_fail(client->history, "mode, owner or project are not what was set");
     if ((fields & SET_MTIME) != 0 &&
         (out.stat.st_mtim.tv_sec != TIME_SET || out.stat.st_ctim.tv_sec != TIME_SET))
         ring2_fail(client->history, "a time that was set is %lld",

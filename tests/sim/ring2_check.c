@@ -21,7 +21,7 @@ struct found_entry {
     uint64_t directory, inode;
     char name[256];
     struct stat stat;
-    uint32_t protection;
+    uint32_t protection, project;
     uint32_t target_length; // 0: no link, or not the text that it should be
     uint32_t xattr_sizes[RING2_XATTRS];
     bool xattrs_are_good;
@@ -56,6 +56,7 @@ static bool collect_entry(void *context, const struct directory_entry *entry)
     if (entry->attributes != NULL) {
         new_entry->stat = entry->attributes->stat;
         new_entry->protection = entry->attributes->protection;
+        new_entry->project = entry->attributes->project;
     } else {
         ring2_fail(found->history, "inode %" PRIu64 " ('%s') has no attributes", entry->inode,
                    entry->name);
@@ -173,6 +174,8 @@ static const char *compare_node(const struct ring2_tree *tree, unsigned index,
     if (!found->xattrs_are_good ||
         memcmp(node->xattr_sizes, found->xattr_sizes, sizeof(node->xattr_sizes)) != 0)
         return "extended attributes";
+    if (node->project != found->project)
+        return "project";
     if (node->protection != found->protection)
         return "protection";
     if (!is_list(&node->access, &found->access))

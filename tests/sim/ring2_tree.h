@@ -30,6 +30,7 @@ struct ring2_tree_node {
     mode_t mode; // with type; 0: unused
     uid_t uid;
     gid_t gid;
+    uint32_t project;
     uint64_t inode;                     // 0: not known (made when the crash came)
     uint32_t target_length;             // of a symbolic link, its bytes follow from it
     uint32_t xattr_sizes[RING2_XATTRS]; // 0: not there; its bytes follow from it

@@ -245,6 +245,11 @@ tests/unit/test_freeze_SOURCES   := tests/unit/test_freeze.c $(OPERATION_WORLD)
 tests/unit/test_freeze_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_freeze_LDLIBS    := -lcmocka -lz
 
+UNIT_TESTS += tests/unit/test_operation_project
+tests/unit/test_operation_project_SOURCES   := tests/unit/test_operation_project.c $(OPERATION_WORLD)
+tests/unit/test_operation_project_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_operation_project_LDLIBS    := -lcmocka -lz
+
 UNIT_TESTS += tests/unit/test_operation_protection
 tests/unit/test_operation_protection_SOURCES   := tests/unit/test_operation_protection.c $(OPERATION_WORLD)
 tests/unit/test_operation_protection_LIBRARIES := $(OPERATION_LIBRARIES)

@@ -341,6 +341,25 @@ static void test_inode_protection(void **state)
     assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), -ERROR_CORRUPT_INODE);
 }
 
+static void test_inode_projects(void **state)
+{
+    (void)state;
+    struct geometry old = small_geometry(), g = small_geometry();
+    struct inode_disk disk;
+    struct format_inode inode;
+    old.feature_incompat = FEATURE_INCOMPAT_PROTECTION;
+    g.feature_incompat = FEATURE_INCOMPAT_PROTECTION | FEATURE_INCOMPAT_PROJECTS;
+    make_inode(&disk, &g);
+    disk.project_id = le32_make(7);
+    disk.flags = le32_make(INODE_FLAG_PROJECT_DOWN);
+    assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), -ERROR_CORRUPT_INODE); // a file
+    disk.mode = le32_make(S_IFDIR | 0755);
+    disk.parent = le64_make(le64_get(disk.header.owner));
+    assert_int_equal(format_inode_decode(&disk, &g, &inode, NULL), 0);
+    assert_int_equal(inode.project_id, 7);
+    assert_int_equal(format_inode_decode(&disk, &old, &inode, NULL), -ERROR_CORRUPT_INODE);
+}
+
 static void test_group_rules(void **state)
 {
     (void)state;
@@ -404,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_values_of_any_bytes_end_inside),
         cmocka_unit_test(test_inode_rules),
         cmocka_unit_test(test_inode_protection),
+        cmocka_unit_test(test_inode_projects),
         cmocka_unit_test(test_group_rules),
         cmocka_unit_test(test_slot_blocks_and_claim_rules),
         cmocka_unit_test(test_map_has_no_bits_behind_the_last_group),

@@ -22,14 +22,15 @@ static void using_an_older_volume(void *argument)
 {
     struct operation_world *w = argument;
     struct attributes made;
-    assert_true((w->volume->geometry.feature_incompat & FEATURE_INCOMPAT_PROTECTION) != 0);
+    uint64_t features = w->volume->geometry.feature_incompat;
+    assert_true((features & FEATURE_INCOMPAT_PROTECTION) != 0);
     w->volume->geometry.feature_incompat = 0;
     assert_int_equal(make_file(w, "a", &made), 0);
     assert_int_equal(protect(w, made.inode, INODE_FLAG_IMMUTABLE), -EOPNOTSUPP);
     assert_int_equal(look_up(w, "a", &made), 0);
     assert_int_equal(made.protection, 0);
     assert_int_equal(operation_unlink(w->volume, w->root, "a"), 0);
-    w->volume->geometry.feature_incompat = FEATURE_INCOMPAT_PROTECTION;
+    w->volume->geometry.feature_incompat = features;
 }
 
 static void test_older_volume(void **state)

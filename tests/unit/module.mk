@@ -317,3 +317,13 @@ UNIT_TESTS += tests/unit/test_flipped_bit
 tests/unit/test_flipped_bit_SOURCES   := tests/unit/test_flipped_bit.c
 tests/unit/test_flipped_bit_LIBRARIES := fsck_check format base
 tests/unit/test_flipped_bit_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_sandbox
+tests/unit/test_sandbox_SOURCES   := tests/unit/test_sandbox.c
+tests/unit/test_sandbox_LIBRARIES := frontend base
+tests/unit/test_sandbox_LDLIBS    := -lseccomp -laio -lcmocka
+
+UNIT_TESTS += tests/unit/test_helper_process
+tests/unit/test_helper_process_SOURCES   := tests/unit/test_helper_process.c
+tests/unit/test_helper_process_LIBRARIES := frontend dlm base
+tests/unit/test_helper_process_LDLIBS    := -lcmocka

@@ -149,14 +149,15 @@ static pid_t start_client(void (*client)(void))
         .volume = &world.fake.volume,
         .range_locks = &world.locks.locks,
         .lun_descriptor = world.backing,
-        .source = world.lun,
         .directory = world.mount,
-        .mount_flags = MS_NOSUID,
         .lane_count = LANES,
         .live = on_live,
         .ended = on_ended,
         .context = &world,
     };
+    assert_int_equal(fuse_mount_attach(world.lun, world.mount, MS_NOSUID, &config.descriptor,
+                                       &config.connection),
+                     0);
     assert_int_equal(fuse_server_start(&config, &world.server), 0);
     close(go[1]);
     return child;

@@ -8,7 +8,7 @@
 //   lease      poison note and lease (dlm/lease.h), by the heartbeat thread
 //
 // The worker never forks (rule 17): it asks its guard over a socketpair (SOCK_SEQPACKET), one
-// packet a message, fixed size.
+// packet a message, fixed size; the guard asks its helper in the same way (fs/guard_helper.h).
 #pragma once
 
 #include <stdbool.h>
@@ -31,14 +31,17 @@ enum fence_method {
 };
 const char *fence_method_text(enum fence_method method);
 
-// --- worker and guard ------------------------------------------------------------------------
+// --- worker, guard and helper -------------------------------------------------------------------
 
 enum guard_message_type {
-    GUARD_FENCE_RUN = 1,    // worker -> guard: run the fence command against a node
-    GUARD_FENCE_RESULT = 2, // guard -> worker: `status` of the run `id`
+    GUARD_FENCE_RUN = 1,    // worker -> guard -> helper: run the fence command against a node
+    GUARD_FENCE_RESULT = 2, // helper -> guard -> worker: `status` of the run `id`
     GUARD_CORE_HUNG = 3,    // worker's heartbeat thread -> guard: kill this process
     GUARD_IDENTITY = 4,     // worker -> guard: what to say in drained(): slot, incarnation
     GUARD_LEFT = 5,         // worker -> guard: left cleanly, nothing to announce any more
+    GUARD_MOUNT = 6,        // worker -> helper: mount; back: errno as `status`, connection as `id`
+    GUARD_UNMOUNT = 7,      // guard, worker -> helper: unmount
+    GUARD_ABORT_MOUNT = 8,  // guard -> helper: abort FUSE connection `id`
 };
 
 enum { GUARD_NAME_BYTES = 64 };
@@ -71,11 +74,14 @@ int guard_message_send(int socket, const struct guard_message *message);
 // 1 with a message, 0 when there is none now, -EPIPE at the end, -ERROR_MESSAGE_FIELD for nonsense.
 int guard_message_receive(int socket, struct guard_message *message);
 
-// In the guard: starts `command NODE_NAME NODE_ID` (also LUNFS_NODE_NAME, LUNFS_NODE_ID in its
-// environment; standard input from /dev/null). 0 and *pid, or -errno. The guard reaps the child and
-// sends fence_command_status of what waitpid said; it kills it after `timeout_ms` of its own.
+// In the guard's helper: starts `command NODE_NAME NODE_ID` (also LUNFS_NODE_NAME, LUNFS_NODE_ID in
+// its environment; standard input from /dev/null). 0 and *pid, or -errno. The helper reaps the
+// child and sends fence_command_status of what waitpid said; it kills it after `timeout_ms` of its
+// own.
 int fence_command_spawn(const char *command, const struct guard_message *request, pid_t *pid);
 uint32_t fence_command_status(int wait_status);
+// Of a command that could not be run to its end: it has proved nothing.
+enum { FENCE_STATUS_UNKNOWN = 255 };
 
 // --- the worker's side -----------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The external fence command: asked for here, run by the guard (rule 17), and the packets between
-// the two.
+// The external fence command: asked for here, run by the guard's helper (rule 17), and the packets
+// between the three.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -43,7 +43,8 @@ int guard_message_receive(int socket, struct guard_message *message)
     if (got == 0)
         return -EPIPE;
     uint32_t type = got == sizeof(wire) ? le32_get(wire.type) : 0;
-    if (type < GUARD_FENCE_RUN || type > GUARD_LEFT || le32_get(wire.magic) != GUARD_MESSAGE_MAGIC)
+    if (type < GUARD_FENCE_RUN || type > GUARD_ABORT_MOUNT ||
+        le32_get(wire.magic) != GUARD_MESSAGE_MAGIC)
         return -ERROR_MESSAGE_FIELD;
     *message = (struct guard_message){
         .type = (enum guard_message_type)type,
@@ -57,7 +58,7 @@ int guard_message_receive(int socket, struct guard_message *message)
     return 1;
 }
 
-// --- in the guard ----------------------------------------------------------------------------
+// --- in the guard's helper ----------------------------------------------------------------------
 
 static int spawn_with(const char *command, const struct guard_message *request, pid_t *pid,
                       posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes)
@@ -70,7 +71,7 @@ static int spawn_with(const char *command, const struct guard_message *request, 
     char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     char *environment[] = {name_variable, id_variable, path, NULL};
     posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-    // The guard blocks and ignores signals that the command and what it starts must hear.
+    // The helper blocks and ignores signals that the command and what it starts must hear.
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
@@ -98,7 +99,7 @@ uint32_t fence_command_status(int wait_status)
 {
     if (WIFEXITED(wait_status))
         return (uint32_t)WEXITSTATUS(wait_status);
-    return 255; // killed: it has proved nothing
+    return FENCE_STATUS_UNKNOWN; // killed
 }
 
 // --- in the worker ---------------------------------------------------------------------------
@@ -120,7 +121,7 @@ static void command_try(struct environment_timer *timer)
     if (result == 0)
         return;
     log_warning(config->log, "the guard does not take a fence request: %s", error_text(result));
-    fence_command_answered(attempt, 255);
+    fence_command_answered(attempt, FENCE_STATUS_UNKNOWN);
 }
 
 void fence_command_begin(struct fence_attempt *attempt)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The life of the FUSE front end: mount, threads, end.
+// The life of the FUSE front end: threads, end.
 //
-//   start: mount ─► session thread ─► libfuse's loop: lane threads, one clone of /dev/fuse each
+//   start: session thread ─► libfuse's loop: lane threads, one clone of /dev/fuse each
 //   live:  the kernel's INIT was taken (a lane) ──post──► core: config.live
 //   end:   umount or abort ─► the loop returns ──post──► core: nothing new can come; waiters give
 //          up, the last request is answered, handles the kernel did not release are, config.ended
@@ -18,7 +18,6 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
-#include "fs/fuse_mount.h"
 #include "fs/fuse_server_request.h"
 #include "fs/gate.h"
 #include "fs/io_buffers.h"
@@ -200,20 +199,12 @@ static int session_open(struct fuse_server *server)
     struct fuse_args parsed = FUSE_ARGS_INIT(1, arguments);
     struct fuse_lowlevel_ops operations = operations_table();
     static const struct fuse_custom_io io = {.writev = write_answer, .read = read_request};
-    int descriptor;
     server->session = fuse_session_new(&parsed, &operations, sizeof(operations), server);
     fuse_opt_free_args(&parsed);
     if (server->session == NULL)
         return -ENOMEM;
-    int result = fuse_mount_attach(server->config.source, server->directory,
-                                   server->config.mount_flags, &descriptor, &server->connection);
-    if (result == 0) {
-        CHECK(fuse_session_custom_io(server->session, &io, descriptor) == 0);
-        return 0;
-    }
-    fuse_session_destroy(server->session);
-    server->session = NULL;
-    return result;
+    CHECK(fuse_session_custom_io(server->session, &io, server->config.descriptor) == 0);
+    return 0;
 }
 
 static void server_init(struct fuse_server *server, const struct fuse_server_config *config)
@@ -248,7 +239,9 @@ static void server_deinit(struct fuse_server *server)
 {
     fuse_server_recall_deinit(server);
     if (server->session != NULL)
-        fuse_session_destroy(server->session);
+        fuse_session_destroy(server->session); // closes the connection
+    else
+        close(server->config.descriptor);
     for (uint32_t i = 0; i < atomic_load(&server->lane_count); i++) {
         if (server->lanes[i].bounce != NULL)
             lane_deinit(&server->lanes[i]);
@@ -263,9 +256,9 @@ static void server_deinit(struct fuse_server *server)
 
 static int server_open(struct fuse_server *server)
 {
-    server->directory = realpath(server->config.directory, NULL);
+    server->directory = strdup(server->config.directory);
     if (server->directory == NULL)
-        return -errno;
+        return -ENOMEM;
     server->buffers = io_buffers_new();
     if (server->buffers == NULL || fuse_server_locks_init(server) != 0)
         return -ENOMEM;
@@ -277,25 +270,20 @@ int fuse_server_start(const struct fuse_server_config *config, struct fuse_serve
 {
     CHECK(config->lane_count > 0 && config->lane_count <= FUSE_SERVER_LANES_MAX);
     struct fuse_server *server = calloc(1, sizeof(*server));
-    if (server == NULL)
-        return -ENOMEM;
-    int result = -pthread_key_create(&server->lane_key, NULL);
+    int result = server == NULL ? -ENOMEM : -pthread_key_create(&server->lane_key, NULL);
     if (result != 0) {
+        close(config->descriptor);
         free(server);
         return result;
     }
     server_init(server, config);
     result = server_open(server);
-    if (result == 0) {
+    if (result == 0)
         result = -pthread_create(&server->session_thread, NULL, session_body, server);
-        if (result == 0) {
-            *out = server;
-            return 0;
-        }
-        bool was_busy;
-        fuse_mount_detach(server->directory, &was_busy);
-    }
-    server_deinit(server);
+    if (result == 0)
+        *out = server;
+    else
+        server_deinit(server);
     return result;
 }
 
@@ -309,7 +297,7 @@ void fuse_server_free(struct fuse_server *server)
 
 uint32_t fuse_server_connection(const struct fuse_server *server)
 {
-    return server->connection;
+    return server->config.connection;
 }
 
 static uint64_t get(const _Atomic uint64_t *counter)

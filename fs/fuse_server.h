@@ -28,10 +28,12 @@ struct fuse_server_config {
     struct volume *volume;
     struct range_locks *range_locks; // fcntl, OFD and flock locks; outlives the server
     int lun_descriptor;              // the worker's description of the LUN, O_DIRECT; not owned
-    const char *source;              // the device, as df and /proc/mounts show it
-    const char *directory;           // the mount point
-    unsigned long mount_flags;       // MS_RDONLY, MS_NOSUID, ...
-    uint32_t lane_count;             // 1 to FUSE_SERVER_LANES_MAX
+    // The connection as fuse_mount_attach or guard_helper_mount made it: its descriptor, which is
+    // the server's from now on, and its number.
+    int descriptor;
+    uint32_t connection;
+    const char *directory; // the mount point, for the log
+    uint32_t lane_count;   // 1 to FUSE_SERVER_LANES_MAX
     // Both are called once, on the core's thread. `ended` comes after `live`, or without it when
     // the mount never came to life.
     void (*live)(void *context);  // requests are served
@@ -39,8 +41,8 @@ struct fuse_server_config {
     void *context;
 };
 
-// Mounts and starts to serve. 0, or -errno with nothing left behind. Core thread, before or inside
-// its loop; starts the only threads that this front end has.
+// Starts to serve. 0, or -errno with the descriptor closed; the mount is the caller's to take away.
+// Core thread, before or inside its loop; starts the only threads that this front end has.
 int fuse_server_start(const struct fuse_server_config *config, struct fuse_server **out);
 
 // After `ended`: joins the threads, closes the connection, frees.

@@ -151,7 +151,6 @@ struct fuse_server {
     struct fuse_session *session;
     struct fuse_dialect dialect;
     char *directory; // of the mount, absolute
-    uint32_t connection;
 
     pthread_t session_thread;
     pthread_key_t lane_key; // the calling thread's lane

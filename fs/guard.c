@@ -4,19 +4,13 @@
 #include "fs/guard.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,11 +19,12 @@
 #include "dlm/membership_corosync.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
-#include "fs/fuse_mount.h"
 #include "fs/guard_commands.h"
+#include "fs/guard_processes.h"
 #include "fs/guard_rules.h"
 #include "fs/guard_watchdog.h"
 #include "fs/log_daemon.h"
+#include "fs/sandbox.h"
 #include "fs/startup.h"
 
 enum {
@@ -43,13 +38,11 @@ struct guard {
     const struct guard_config *config;
     struct log *log;
     struct guard_page *page;
-    pid_t worker, unmounter; // unmounter: 0 when none runs
-    int worker_descriptor;   // pidfd
-    int socket, signals, report;
-    int lun; // a description of its own, for the lock alone; -1: none
+    struct guard_processes processes;
     struct corosync_guard *corosync;
     uint64_t corosync_retry_ms;
-    struct guard_commands commands;
+    uint32_t fences[GUARD_COMMANDS_MAX]; // ids of what the helper runs for the worker
+    unsigned fence_count;
     struct guard_watchdog watchdog;
     struct guard_rules rules;
     int worker_status; // waitpid's, once gone
@@ -67,140 +60,77 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-// --- the worker's start ----------------------------------------------------------------------
+// --- what it is like -------------------------------------------------------------------------
 
-// A core dump would hold the worker's I/O up for seconds and put the users' data into a file.
-static void forbid_core_dumps(const struct mount_options *options)
+// The guard must get its turn on a busy machine too, and never wait for memory that only its mount
+// can help to free.
+static void become_important(struct guard *guard)
 {
-    struct rlimit none = {0, 0};
-    if (options->debug)
-        return;
-    setrlimit(RLIMIT_CORE, &none);
-    prctl(PR_SET_DUMPABLE, 0);
-}
-
-// Signals are the guard's: a terminal sends them to both.
-static void ignore_signals(void)
-{
-    sigset_t none;
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-// Neither process may wait for memory that only it can help to free.
-static void lock_memory(struct guard *guard)
-{
+    struct sched_param lowest = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_RR, &lowest) != 0)
+        log_warning(guard->log, "the guard gets no real-time priority: %s", strerror(errno));
     if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
         log_warning(guard->log, "memory is not locked: %s", strerror(errno));
 }
 
-static _Noreturn void become_worker(struct guard *guard, pid_t guard_pid, int socket, int report)
+static void confine(struct guard *guard)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != guard_pid)
-        _exit(MOUNT_EXIT_SYSTEM); // the guard died before that
-    prctl(PR_SET_NAME, "lunfsd-worker");
-    ignore_signals();
-    forbid_core_dumps(guard->config->options);
-    // Above all the guard's description of the LUN: its lock must be nobody else's.
-    const int of_the_guard[] = {guard->lun,
-                                guard->signals,
-                                guard->socket,
-                                guard->report,
-                                guard->config->run_lock,
-                                guard->config->parent_descriptor,
-                                guard->watchdog.descriptor};
-    for (size_t i = 0; i < sizeof(of_the_guard) / sizeof(of_the_guard[0]); i++) {
-        if (of_the_guard[i] >= 0)
-            close(of_the_guard[i]);
-    }
-    lock_memory(guard);
-    struct worker_context context = {
-        .options = guard->config->options,
-        .device = guard->config->device,
-        .directory = guard->config->directory,
-        .page = guard->page,
-        .log = guard->config->log,
-        .guard_socket = socket,
-        .report_descriptor = report,
-    };
-    int exit_code = guard->config->worker_run(&context);
-    fflush(NULL);
-    _exit(exit_code);
-}
-
-static int open_signals(void)
-{
-    sigset_t handled;
-    sigemptyset(&handled);
-    sigaddset(&handled, SIGTERM);
-    sigaddset(&handled, SIGINT);
-    sigaddset(&handled, SIGHUP);
-    sigaddset(&handled, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &handled, NULL);
-    int descriptor = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    return descriptor < 0 ? -errno : descriptor;
-}
-
-// What worker and guard share. Nothing is undone on failure: the process ends then.
-static int prepare(struct guard *guard, int *worker_socket, int *worker_report)
-{
-    int sockets[2], report[2];
-    guard->page =
-        mmap(NULL, sizeof(*guard->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (guard->page == MAP_FAILED)
-        return -ENOMEM;
-    gate_init(&guard->page->gate);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) != 0 ||
-        pipe2(report, O_CLOEXEC) != 0)
-        return -errno;
-    guard->socket = sockets[0];
-    *worker_socket = sockets[1];
-    guard->report = report[0];
-    *worker_report = report[1];
-    guard->signals = open_signals();
-    // Without it (read-only device) there is no slot and nothing to prove.
-    guard->lun = open(guard->config->device, O_RDWR | O_CLOEXEC);
-    return guard->signals < 0 ? guard->signals : 0;
-}
-
-static int start_worker(struct guard *guard)
-{
-    int socket = -1, report = -1;
-    int result = prepare(guard, &socket, &report);
+    int result = sandbox_enter(SANDBOX_GUARD, 0, &guard->page->refused[SANDBOX_GUARD]);
     if (result != 0)
-        return result;
-    pid_t guard_pid = getpid();
-    guard->worker = fork();
-    if (guard->worker < 0)
-        return -errno;
-    if (guard->worker == 0)
-        become_worker(guard, guard_pid, socket, report);
-    close(socket);
-    close(report);
-    guard->worker_descriptor = pidfd_open(guard->worker, 0);
-    return guard->worker_descriptor < 0 ? -errno : 0;
+        log_warning(guard->log, "the guard cannot be confined: %s", strerror(-result));
 }
 
-// The guard must get its turn on a busy machine too. Children do not inherit it.
-static void raise_priority(struct guard *guard)
+// What a process asked the kernel for and may not: either an intruder is at work, or a library does
+// what none did when fs/sandbox_calls.def was written.
+static void tell_refused(struct guard *guard)
 {
-    struct sched_param lowest = {.sched_priority = 1};
-    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest) != 0)
-        log_warning(guard->log, "the guard gets no real-time priority: %s", strerror(errno));
+    static const char *const names[] = {[SANDBOX_GUARD] = "guard", [SANDBOX_WORKER] = "worker"};
+    char call[SANDBOX_CALL_BYTES];
+    for (int process = 0; process < SANDBOX_PROCESSES; process++) {
+        while (sandbox_next_refused(&guard->page->refused[process], call))
+            log_error(guard->log, 0, "the %s asked the kernel for %s, which it may not: refused",
+                      names[process], call);
+    }
 }
 
 // --- what the guard hears --------------------------------------------------------------------
+
+static void answer_fence(struct guard *guard, uint32_t id, uint32_t status)
+{
+    struct guard_message answer = {.type = GUARD_FENCE_RESULT, .id = id, .status = status};
+    int result = guard_message_send(guard->processes.worker_socket, &answer);
+    if (result != 0)
+        log_warning(guard->log, "the result of a fence command could not be told: %s",
+                    strerror(-result));
+}
+
+// The command runs beside the guard, which waits for nothing.
+static void pass_on_fence(struct guard *guard, const struct guard_message *message)
+{
+    bool is_taken = guard->fence_count < GUARD_COMMANDS_MAX &&
+                    guard_message_send(guard->processes.helper_socket, message) == 0;
+    if (is_taken)
+        guard->fences[guard->fence_count++] = message->id;
+    else
+        answer_fence(guard, message->id, FENCE_STATUS_UNKNOWN);
+}
+
+static void fence_ended(struct guard *guard, uint32_t id, uint32_t status)
+{
+    for (unsigned i = 0; i < guard->fence_count; i++) {
+        if (guard->fences[i] != id)
+            continue;
+        guard->fences[i] = guard->fences[--guard->fence_count];
+        answer_fence(guard, id, status);
+        return;
+    }
+}
 
 static void take_message(struct guard *guard, const struct guard_message *message)
 {
     switch (message->type) {
     case GUARD_FENCE_RUN:
-        guard_commands_fence(&guard->commands, guard->config->options->fence, message, now_ms(),
-                             guard->socket);
+        pass_on_fence(guard, message);
         break;
     case GUARD_CORE_HUNG:
         guard->worker_hung = true;
@@ -213,7 +143,10 @@ static void take_message(struct guard *guard, const struct guard_message *messag
     case GUARD_LEFT:
         guard->has_left = true;
         break;
-    case GUARD_FENCE_RESULT: // ours to send
+    case GUARD_FENCE_RESULT: // the guard's and the helper's to say
+    case GUARD_MOUNT:
+    case GUARD_UNMOUNT:
+    case GUARD_ABORT_MOUNT:
         break;
     }
 }
@@ -222,24 +155,52 @@ static void take_message(struct guard *guard, const struct guard_message *messag
 static void hear_worker(struct guard *guard)
 {
     struct guard_message message;
+    int *socket = &guard->processes.worker_socket;
     int got = 0;
-    while (guard->socket >= 0 && (got = guard_message_receive(guard->socket, &message)) > 0)
+    while (*socket >= 0 && (got = guard_message_receive(*socket, &message)) > 0)
         take_message(guard, &message);
     if (got >= 0)
         return;
-    close(guard->socket);
-    guard->socket = -1;
+    close(*socket);
+    *socket = -1;
+}
+
+// Without it the mount goes on; others are fenced by their leases alone.
+static void hear_helper(struct guard *guard)
+{
+    struct guard_message message;
+    int *socket = &guard->processes.helper_socket;
+    int got = 0;
+    while (*socket >= 0 && (got = guard_message_receive(*socket, &message)) > 0) {
+        if (message.type == GUARD_FENCE_RESULT)
+            fence_ended(guard, message.id, message.status);
+    }
+    if (got >= 0)
+        return;
+    log_error(guard->log, 0, "the helper has ended: no fence command can be run any more");
+    close(*socket);
+    *socket = -1;
+    while (guard->fence_count > 0)
+        fence_ended(guard, guard->fences[0], FENCE_STATUS_UNKNOWN);
+}
+
+static void tell_helper(struct guard *guard, enum guard_message_type type, uint32_t id)
+{
+    struct guard_message message = {.type = type, .id = id};
+    int result = guard_message_send(guard->processes.helper_socket, &message);
+    if (result != 0)
+        log_error(guard->log, 0, "the helper cannot be asked: %s", strerror(-result));
 }
 
 // The worker's report goes on to whoever waits for it.
 static void hear_report(struct guard *guard)
 {
     struct startup_report report;
-    if (guard->report < 0)
+    if (guard->processes.report < 0)
         return;
-    bool has_report = startup_receive(guard->report, &report);
-    close(guard->report);
-    guard->report = -1;
+    bool has_report = startup_receive(guard->processes.report, &report);
+    close(guard->processes.report);
+    guard->processes.report = -1;
     if (!has_report)
         return;
     guard->has_reported = true;
@@ -269,41 +230,17 @@ static void reap(struct guard *guard)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == guard->worker)
+        if (pid == guard->processes.worker)
             worker_ended(guard, status);
-        else if (pid == guard->unmounter)
-            guard->unmounter = 0;
-        else
-            guard_commands_reaped(&guard->commands, pid, status, guard->socket);
     }
 }
 
 // --- ending on request -----------------------------------------------------------------------
 
-// In a child: the unmount may wait for the file system, and a guard waits for nothing.
-static void unmount(struct guard *guard)
-{
-    if (guard->unmounter != 0)
-        return;
-    guard->unmounter = fork();
-    if (guard->unmounter != 0) {
-        if (guard->unmounter < 0)
-            guard->unmounter = 0;
-        return;
-    }
-    bool was_busy;
-    int result = fuse_mount_detach(guard->config->directory, &was_busy);
-    if (result != 0)
-        log_error(guard->log, 0, "unmounting failed: %s", strerror(-result));
-    else if (was_busy)
-        log_warning(guard->log, "in use: gone from the directory tree now, and left when the last "
-                                "open file is closed");
-    _exit(result == 0 ? 0 : 1);
-}
-
 static void kill_worker(struct guard *guard)
 {
-    if (!guard->worker_gone && pidfd_send_signal(guard->worker_descriptor, SIGKILL, NULL, 0) != 0)
+    if (!guard->worker_gone &&
+        pidfd_send_signal(guard->processes.worker_descriptor, SIGKILL, NULL, 0) != 0)
         log_error(guard->log, 0, "the worker could not be killed: %s", strerror(errno));
 }
 
@@ -315,7 +252,7 @@ static void end_on_request(struct guard *guard)
     if (guard->worker_gone)
         guard->rules.phase = GUARD_OVER;
     else if (guard->is_live)
-        unmount(guard);
+        tell_helper(guard, GUARD_UNMOUNT, 0);
     else
         kill_worker(guard);
 }
@@ -323,7 +260,7 @@ static void end_on_request(struct guard *guard)
 static void hear_signals(struct guard *guard)
 {
     struct signalfd_siginfo signal;
-    while (read(guard->signals, &signal, sizeof(signal)) == (ssize_t)sizeof(signal)) {
+    while (read(guard->processes.signals, &signal, sizeof(signal)) == (ssize_t)sizeof(signal)) {
         if (signal.ssi_signo == SIGCHLD)
             reap(guard);
         else
@@ -355,7 +292,8 @@ static void hear_corosync(struct guard *guard)
 
 static void try_lock(struct guard *guard)
 {
-    int result = guard->lun < 0 ? -EBADF : guard_slot_lock(guard->lun, guard->slot);
+    int result =
+        guard->processes.lun < 0 ? -EBADF : guard_slot_lock(guard->processes.lun, guard->slot);
     guard->got_lock = result == 0;
     if (guard->got_lock)
         log_notice(guard->log, "slot %u: the worker's I/O has drained, %llu ms after its end",
@@ -384,8 +322,8 @@ static void abort_connection(struct guard *guard)
     uint32_t connection = atomic_load(&guard->page->connection);
     log_error(guard->log, 0, "the killed worker does not exit: aborting FUSE connection %u",
               connection);
-    if (connection != 0 && fuse_mount_abort(connection, guard->config->directory) != 0)
-        log_error(guard->log, 0, "FUSE connection %u could not be aborted", connection);
+    if (connection != 0)
+        tell_helper(guard, GUARD_ABORT_MOUNT, connection);
 }
 
 static void act(struct guard *guard, enum guard_action action)
@@ -422,7 +360,7 @@ static struct guard_sight look(struct guard *guard)
         .has_ended = gate_has_ended(gate),
         .is_drained = atomic_load(&guard->page->is_drained),
         .is_hung = guard->worker_hung,
-        .has_slot = guard->has_slot && guard->lun >= 0, // else it cannot be proved
+        .has_slot = guard->has_slot && guard->processes.lun >= 0, // else it cannot be proved
         .has_left = guard->has_left,
         .worker_gone = guard->worker_gone,
         .got_lock = guard->got_lock,
@@ -433,9 +371,10 @@ static struct guard_sight look(struct guard *guard)
 static void wait_for_news(struct guard *guard, uint32_t wait_ms)
 {
     struct pollfd news[] = {
-        {.fd = guard->signals, .events = POLLIN},
-        {.fd = guard->socket, .events = POLLIN},
-        {.fd = guard->report, .events = POLLIN},
+        {.fd = guard->processes.signals, .events = POLLIN},
+        {.fd = guard->processes.worker_socket, .events = POLLIN},
+        {.fd = guard->processes.report, .events = POLLIN},
+        {.fd = guard->processes.helper_socket, .events = POLLIN},
         {.fd = guard->corosync != NULL ? corosync_guard_fd(guard->corosync) : -1, .events = POLLIN},
     };
     if (poll(news, sizeof(news) / sizeof(news[0]), (int)wait_ms) <= 0)
@@ -445,6 +384,8 @@ static void wait_for_news(struct guard *guard, uint32_t wait_ms)
     if (news[2].revents != 0)
         hear_report(guard);
     if (news[3].revents != 0)
+        hear_helper(guard);
+    if (news[4].revents != 0)
         hear_corosync(guard);
     if (news[0].revents != 0)
         hear_signals(guard);
@@ -461,7 +402,8 @@ static void loop(struct guard *guard)
         if (decision.action == GUARD_END)
             return;
         act(guard, decision.action);
-        uint32_t wait_ms = guard_commands_expire(&guard->commands, sight.now_ms, decision.wait_ms);
+        tell_refused(guard);
+        uint32_t wait_ms = decision.wait_ms;
         if (guard->watchdog.descriptor >= 0 && wait_ms > guard->watchdog.period_ms)
             wait_ms = guard->watchdog.period_ms;
         wait_for_news(guard, wait_ms);
@@ -480,7 +422,7 @@ static void report_silent_end(struct guard *guard)
 // Whether the worker can have no write under way: else the watchdog is to do what it is for.
 static bool is_proved(const struct guard *guard)
 {
-    return !guard->has_slot || guard->lun < 0 || guard->has_left || guard->got_lock;
+    return !guard->has_slot || guard->processes.lun < 0 || guard->has_left || guard->got_lock;
 }
 
 static int exit_code(const struct guard *guard)
@@ -494,9 +436,7 @@ static int start(struct guard *guard)
 {
     const struct mount_options *options = guard->config->options;
     guard->watchdog.descriptor = -1;
-    guard->worker_descriptor = guard->socket = guard->report = guard->signals = guard->lun = -1;
     guard_rules_init(&guard->rules);
-    guard_commands_init(&guard->commands, guard->log);
     if (options->watchdog[0] != '\0') {
         int result = guard_watchdog_open(&guard->watchdog, options->watchdog, options->lease_ms);
         if (result != 0) {
@@ -507,7 +447,18 @@ static int start(struct guard *guard)
             log_warning(guard->log, "%s has a timeout of its own: it cannot be set to the lease",
                         options->watchdog);
     }
-    return start_worker(guard);
+    int result =
+        guard_processes_start(&guard->processes, guard->config, guard->watchdog.descriptor);
+    guard->page = guard->processes.page;
+    return result;
+}
+
+// The helper ends when nobody can ask it any more, and takes its commands with it.
+static void end_helper(struct guard *guard)
+{
+    if (guard->processes.helper_socket >= 0)
+        close(guard->processes.helper_socket);
+    waitpid(guard->processes.helper, NULL, 0);
 }
 
 int guard_run(const struct guard_config *config)
@@ -520,11 +471,12 @@ int guard_run(const struct guard_config *config)
         guard_watchdog_close(&guard.watchdog, true);
         return MOUNT_EXIT_SYSTEM;
     }
-    raise_priority(&guard);
-    lock_memory(&guard);
+    become_important(&guard);
+    confine(&guard);
     loop(&guard);
+    tell_refused(&guard);
     report_silent_end(&guard);
-    guard_commands_end(&guard.commands);
+    end_helper(&guard);
     guard_watchdog_close(&guard.watchdog, is_proved(&guard));
     if (guard.corosync != NULL)
         corosync_guard_close(guard.corosync);

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two processes of lunfsd (rules 9 and 17). The guard is forked before any thread and does no
-// I/O on the LUN; it kills the worker before its lease ends, runs fence commands for it, proves
-// after its end that its I/O has drained, and tells the other nodes so.
+// The guard of a mount (rules 9 and 17). It is forked before any thread and does no I/O on the LUN;
+// it kills the worker before its lease ends, has fence commands run for it, proves after its end
+// that its I/O has drained, and tells the other nodes so.
 //
-//   mount.lunfs ─exec─► lunfsd ─fork─► guard ─fork─► worker (threads, the LUN, /dev/fuse)
-//        ▲ waits           │             │ page (the gate), socket, pidfd, report pipe
-//        └──── one report ─┴─────────────┘
+//   mount.lunfs ─exec─► lunfsd ─fork─► guard ─fork─┬► worker (threads, the LUN, /dev/fuse)
+//        ▲ waits           │             │         └► helper (mounts, runs commands:
+//        guard_helper.h) └──── one report ─┴─────────────┘ page (the gate), sockets, pidfd, report
+//        pipe
+//
+// Once all are there, guard and worker give up what they do not need (sandbox.h).
 #pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/base/device_timeouts.h"
 #include "fs/gate.h"
 #include "fs/mount_options.h"
+#include "fs/sandbox.h"
 
 struct log_daemon;
 
@@ -26,12 +31,20 @@ struct guard_page {
     // lease ends.
     _Atomic bool is_drained;
     _Atomic uint32_t connection; // of the FUSE mount; 0: none yet
+    struct sandbox_refused refused[SANDBOX_PROCESSES];
+};
+
+// What somebody who may ask the device for anything found out before the worker was there.
+struct guard_device {
+    const char *path; // of the LUN
+    struct device_timeouts timeouts;
+    const char *layers; // of device_timeouts_read
 };
 
 // What the worker is given.
 struct worker_context {
     const struct mount_options *options;
-    const char *device;    // path of the LUN
+    const struct guard_device *device;
     const char *directory; // absolute
     struct guard_page *page;
     struct log_daemon *log; // to be started by the worker (log_daemon_start)
@@ -39,13 +52,14 @@ struct worker_context {
     // GUARD_IDENTITY once it has a slot, before its first write, and GUARD_LEFT after a clean
     // leave.
     int guard_socket;
+    int helper_socket; // for guard_helper_mount
     // For startup_send: 'live' (MOUNT_EXIT_OK) or why not. Once.
     int report_descriptor;
 };
 
 struct guard_config {
     const struct mount_options *options;
-    const char *device;
+    const struct guard_device *device;
     const char *directory;
     struct log_daemon *log;
     int parent_descriptor;    // who waits for the report; -1: nobody (foreground)

@@ -32,12 +32,24 @@ static void answer(struct guard_commands *commands, int socket, uint32_t id, uin
                     strerror(-error));
 }
 
+// Names come from corosync's list of nodes; the command gets them as an argument.
+static bool is_node_name(const char *name)
+{
+    for (const char *at = name; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            return false;
+    }
+    return name[0] != '\0' && name[0] != '-';
+}
+
 void guard_commands_fence(struct guard_commands *commands, const char *command,
                           const struct guard_message *request, uint64_t now_ms, int socket)
 {
     struct guard_command *entry = find(commands, 0);
     pid_t pid;
     int error = command[0] == '\0' ? -ENOENT : entry == NULL ? -EBUSY : 0;
+    if (error == 0 && !is_node_name(request->name))
+        error = -EINVAL;
     if (error == 0)
         error = fence_command_spawn(command, request, &pid);
     if (error != 0) {

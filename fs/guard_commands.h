@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The children that a guard runs: fence commands for its worker, and the unmount. Each has a time
-// limit; one that outstays it is killed and counts as failed.
+// The fence commands that a guard's helper runs. Each has a time limit; one that outstays it is
+// killed and counts as failed.
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +26,8 @@ struct guard_commands {
 
 void guard_commands_init(struct guard_commands *commands, struct log *log);
 
-// Runs `command` against the node that the request names. The answer goes to `socket`, at once if
+// Runs `command` against the node that the request names, unless that would look like an option or
+// has control characters in it. The answer goes to `socket`, at once if
 // it could not be started.
 void guard_commands_fence(struct guard_commands *commands, const char *command,
                           const struct guard_message *request, uint64_t now_ms, int socket);
@@ -37,5 +38,5 @@ bool guard_commands_reaped(struct guard_commands *commands, pid_t pid, int wait_
 // Kills what has run for too long; how long until the next deadline, at most `wait_ms`.
 uint32_t guard_commands_expire(struct guard_commands *commands, uint64_t now_ms, uint32_t wait_ms);
 
-// The guard ends: kills what still runs, for nobody would.
+// The helper ends: kills what still runs, for nobody would.
 void guard_commands_end(struct guard_commands *commands);

@@ -36,6 +36,8 @@ struct invocation {
     const char *what, *where; // as given
     char *device, *directory; // absolute
     struct geometry geometry;
+    struct device_timeouts timeouts;
+    char layers[300]; // of the device: where its timeouts come from
 };
 
 static int fail(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -131,6 +133,19 @@ static int check(struct invocation *invocation)
     return MOUNT_EXIT_OK;
 }
 
+// How long others must wait for our last writes, and we for theirs (rule 10). Asking a multipath
+// device takes rights that the worker does not have.
+static int measure(struct invocation *invocation)
+{
+    struct text layers;
+    CLEANUP_CLOSE int descriptor = open(invocation->device, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return fail(MOUNT_EXIT_FAILURE, "%s: %s", invocation->device, strerror(errno));
+    text_init(&layers, invocation->layers, sizeof(invocation->layers));
+    device_timeouts_read(descriptor, &invocation->timeouts, &layers);
+    return MOUNT_EXIT_OK;
+}
+
 // The descriptor of the volume's run lock, or minus an exit code.
 static int take_run_lock(const struct invocation *invocation)
 {
@@ -222,9 +237,14 @@ static int serve(struct invocation *invocation, int run_lock)
 {
     int parent = invocation->foreground ? -1 : go_to_background(invocation);
     bool is_alone = invocation->options.is_local || invocation->options.no_recovery;
+    struct guard_device device = {
+        .path = invocation->device,
+        .timeouts = invocation->timeouts,
+        .layers = invocation->layers,
+    };
     struct guard_config config = {
         .options = &invocation->options,
-        .device = invocation->device,
+        .device = &device,
         .directory = invocation->directory,
         .log = log_daemon_new(invocation->directory, open_log_target(invocation),
                               invocation->options.debug),
@@ -257,6 +277,8 @@ int main(int argc, char **argv)
         exit_code = resolve(&invocation);
     if (exit_code == MOUNT_EXIT_OK)
         exit_code = check(&invocation);
+    if (exit_code == MOUNT_EXIT_OK)
+        exit_code = measure(&invocation);
     if (exit_code == MOUNT_EXIT_OK) {
         int run_lock = take_run_lock(&invocation);
         exit_code = run_lock < 0 ? -run_lock : serve(&invocation, run_lock);

@@ -20,8 +20,8 @@ frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
                   fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_protection.c \
                   fs/fuse_server_recall.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \
-                  fs/guard_lock.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
-                  fs/run_lock.c fs/startup.c fs/volume_probe.c
+                  fs/guard_helper.c fs/guard_lock.c fs/guard_processes.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
+                  fs/run_lock.c fs/sandbox.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
 frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_volume.c
 
@@ -61,7 +61,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation
 PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c
 lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
-lunfsd_LDLIBS    := -lfuse3 -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
+lunfsd_LDLIBS    := -lfuse3 -lseccomp -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
 PROGRAMS += lunfs
 lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c fs/tool_freeze.c \

@@ -12,7 +12,6 @@
 #include "fs/base/block_device_aio.h"
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
-#include "fs/base/device_timeouts.h"
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
@@ -23,6 +22,7 @@
 #include "fs/fuse_server.h"
 #include "fs/gated_device.h"
 #include "fs/guard.h"
+#include "fs/guard_helper.h"
 #include "fs/inode_table.h"
 #include "fs/log_daemon.h"
 #include "fs/range_locks_dlm.h"
@@ -102,19 +102,17 @@ static void device_ready(void *argument, unsigned what)
 }
 
 // How long others must wait for our last writes, and we for theirs (rule 10).
-static void measure_device(struct worker *worker)
+static void set_lease(struct worker *worker)
 {
     const struct mount_options *options = worker->context->options;
-    struct device_timeouts timeouts;
-    TEXT(layers, 300);
-    device_timeouts_read(block_device_aio_opened(worker->device)->fd, &timeouts, &layers);
+    const struct device_timeouts timeouts = worker->context->device->timeouts;
     worker->lease =
         lease_config_of((uint64_t)options->lease_ms * 1000000, timeouts.io_max_ms * 1000000);
     worker->lease.beat_ns = (uint64_t)options->beat_ms * 1000000;
     worker->allows_lease = timeouts.is_bounded || options->allow_unbounded;
     log_notice(&worker->log.log,
                "%s: %s, %s cache; beat %u ms, lease %u ms, drift %llu ms, I/O at most %llu ms (%s)",
-               worker->context->device, layers.bytes,
+               worker->context->device->path, worker->context->device->layers,
                worker->device->has_volatile_cache ? "volatile" : "no volatile", options->beat_ms,
                options->lease_ms, (unsigned long long)worker->lease.drift_ns / 1000000,
                (unsigned long long)timeouts.io_max_ms,
@@ -122,16 +120,16 @@ static void measure_device(struct worker *worker)
     if (timeouts.io_max_ms > options->lease_ms || !timeouts.is_bounded)
         log_warning(&worker->log.log,
                     "%s: its timeouts are longer than the lease: fencing by lease waits %llu s%s",
-                    worker->context->device, (unsigned long long)timeouts.io_max_ms / 1000,
+                    worker->context->device->path, (unsigned long long)timeouts.io_max_ms / 1000,
                     worker->allows_lease ? "" : " would not be safe and is off (lease-unsafe)");
 }
 
 static int open_device(struct worker *worker)
 {
     unsigned flags = worker->context->options->no_recovery ? BLOCK_DEVICE_READ_ONLY : 0;
-    int result = block_device_aio_open(worker->context->device, flags, &worker->device);
+    int result = block_device_aio_open(worker->context->device->path, flags, &worker->device);
     if (result != 0) {
-        log_error(&worker->log.log, 0, "%s: %s", worker->context->device, error_text(result));
+        log_error(&worker->log.log, 0, "%s: %s", worker->context->device->path, error_text(result));
         return result;
     }
     worker->device_watch =
@@ -140,7 +138,7 @@ static int open_device(struct worker *worker)
     struct gate *gate = &worker->context->page->gate;
     worker->gated = gated_device_new(worker->device, gate, worker->environment, GATED_ORDINARY);
     worker->recovery = gated_device_new(worker->device, gate, worker->environment, GATED_RECOVERY);
-    measure_device(worker);
+    set_lease(worker);
     return 0;
 }
 
@@ -216,7 +214,7 @@ static int make_volume(struct worker *worker)
                                       &worker->geometry);
     if (result != 0) {
         log_error(&worker->log.log, error_is_check(result) ? -result : 0, "%s: %s",
-                  worker->context->device, error_text(result));
+                  worker->context->device->path, error_text(result));
         return result;
     }
     worker->volume = volume_new(&(struct volume_config){
@@ -359,7 +357,7 @@ static int start_volume(struct worker *worker)
         volume_start(worker->volume, slot, incarnation, dlm_service_locks(locks_of(worker)));
     if (result != 0) {
         log_error(&worker->log.log, error_is_check(result) ? -result : 0,
-                  "%s: the journal of slot %u: %s", worker->context->device, slot,
+                  "%s: the journal of slot %u: %s", worker->context->device->path, slot,
                   error_text(result));
         return result;
     }
@@ -399,7 +397,7 @@ static void fuse_is_live(void *context)
     struct worker *worker = context;
     worker->is_live = true;
     startup_send(worker->context->report_descriptor, MOUNT_EXIT_OK, "mounted");
-    log_notice(&worker->log.log, "mounted %s in slot %u", worker->context->device,
+    log_notice(&worker->log.log, "mounted %s in slot %u", worker->context->device->path,
                worker->volume->slot);
 }
 
@@ -416,15 +414,19 @@ static int start_fuse(struct worker *worker)
         .volume = worker->volume,
         .range_locks = worker->range_locks,
         .lun_descriptor = block_device_aio_opened(worker->device)->fd,
-        .source = worker->context->device,
         .directory = worker->context->directory,
-        .mount_flags = worker->context->options->mount_flags,
         .lane_count = lane_count(worker->context->options),
         .live = fuse_is_live,
         .ended = fuse_has_ended,
         .context = worker,
     };
-    int result = fuse_server_start(&config, &worker->fuse);
+    int socket = worker->context->helper_socket;
+    int result = guard_helper_mount(socket, &config.descriptor, &config.connection);
+    if (result == 0) {
+        result = fuse_server_start(&config, &worker->fuse);
+        if (result != 0)
+            guard_helper_unmount(socket);
+    }
     if (result != 0) {
         log_error(&worker->log.log, 0, "mounting at %s: %s", worker->context->directory,
                   error_text(result));
@@ -442,7 +444,7 @@ static void start_control(struct worker *worker)
     run_path(worker->geometry.format_id, CONTROL_SOCKET_SUFFIX, path);
     worker->status = (struct status_source){
         .volume = worker->volume,
-        .device = worker->context->device,
+        .device = worker->context->device->path,
         .directory = worker->context->directory,
         .options = worker->context->options,
         .log = worker->context->log,
@@ -471,7 +473,7 @@ static int check_state(struct worker *worker)
         result = -ERROR_VOLUME_NEEDS_FSCK;
     if (result != 0)
         log_error(&worker->log.log, error_is_check(result) ? -result : 0, "%s: %s",
-                  worker->context->device, error_text(result));
+                  worker->context->device->path, error_text(result));
     return result;
 }
 

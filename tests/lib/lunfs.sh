@@ -78,14 +78,17 @@ lunfs_is_gone() {
     [ -z "$(_lunfs_processes "$1")" ]
 }
 
-# lunfs_guard NODE / lunfs_worker NODE: the pid inside the node. The guard is the parent of all the
-# others; the worker is its child of that name.
+# lunfs_guard NODE, lunfs_worker NODE, lunfs_helper NODE: the pid inside the node. The guard is the
+# parent of all the others; they are its children of that name.
 lunfs_guard() {
     _lunfs_processes "$1" |
         awk '{ parent[$1] = $2 } END { for (p in parent) if (!(parent[p] in parent)) print p }'
 }
 lunfs_worker() {
     _lunfs_processes "$1" | awk '$3 == "lunfsd-worker" { print $1 }'
+}
+lunfs_helper() {
+    _lunfs_processes "$1" | awk '$3 == "lunfsd-helper" { print $1 }'
 }
 
 # lunfs_kill_worker NODE, lunfs_kill_daemon NODE (all of it: the guard first, which would otherwise
@@ -120,11 +123,17 @@ lunfs_start_all() {
     done
 }
 
+# lunfs_kept_to_its_list NODE: whether no daemon of the node asked the kernel for what it may not.
+lunfs_kept_to_its_list() {
+    ! grep ', which it may not: refused' "$RUN_DIR/$1/log/lunfs"
+}
+
 # lunfs_stop_all: unmounts every node that still has the volume, checks it, ends the cluster.
 lunfs_stop_all() {
     local node
     for node in ${CLUSTER_NODES[main]}; do
         if node_is_up "$node" && ! lunfs_is_gone "$node"; then lunfs_umount "$node"; fi
+        lunfs_kept_to_its_list "$node"
     done
     lunfs_fsck
     cluster_stop main

@@ -47,10 +47,15 @@ tests/unit/test_lease_SOURCES   := tests/unit/test_lease.c
 tests/unit/test_lease_LIBRARIES := dlm base
 tests/unit/test_lease_LDLIBS    := -lcmocka
 
-UNIT_TESTS += tests/unit/test_fuse_server
-tests/unit/test_fuse_server_SOURCES   := tests/unit/test_fuse_server.c tests/unit/fake_volume.c fs/pass.c
-tests/unit/test_fuse_server_LIBRARIES := frontend base
-tests/unit/test_fuse_server_LDLIBS    := -lcmocka -lfuse3 -levent_core
+# The FUSE front end on a real mount, over a fake volume.
+FUSE_TESTS := data names gate locks loans
+UNIT_TESTS += $(addprefix tests/unit/test_fuse_,$(FUSE_TESTS))
+define fuse_test
+tests/unit/test_fuse_$(1)_SOURCES   := tests/unit/test_fuse_$(1).c tests/unit/fuse_world.c tests/unit/fake_volume.c fs/pass.c
+tests/unit/test_fuse_$(1)_LIBRARIES := frontend base
+tests/unit/test_fuse_$(1)_LDLIBS    := -lcmocka -lfuse3 -levent_core
+endef
+$(foreach test,$(FUSE_TESTS),$(eval $(call fuse_test,$(test))))
 
 UNIT_TESTS += tests/unit/test_membership_merge
 tests/unit/test_membership_merge_SOURCES   := tests/unit/test_membership_merge.c tests/sim/merge_rivals.c
@@ -327,3 +332,13 @@ UNIT_TESTS += tests/unit/test_flipped_bit
 tests/unit/test_flipped_bit_SOURCES   := tests/unit/test_flipped_bit.c
 tests/unit/test_flipped_bit_LIBRARIES := fsck_check format base
 tests/unit/test_flipped_bit_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_sandbox
+tests/unit/test_sandbox_SOURCES   := tests/unit/test_sandbox.c
+tests/unit/test_sandbox_LIBRARIES := frontend base
+tests/unit/test_sandbox_LDLIBS    := -lseccomp -laio -lcmocka
+
+UNIT_TESTS += tests/unit/test_helper_process
+tests/unit/test_helper_process_SOURCES   := tests/unit/test_helper_process.c
+tests/unit/test_helper_process_LIBRARIES := frontend dlm base
+tests/unit/test_helper_process_LDLIBS    := -lcmocka

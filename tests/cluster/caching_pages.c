@@ -11,6 +11,9 @@
 //           write beside it. No change may be lost, no operation take 2 s. Prints the number of
 //           hand-overs a second and the longest operation in ms
 //   killed  a process that has changed a mapped page is killed: the change is there all the same
+//   dead    changes pages on A, says "ready", waits for a line: A's mount is dead by then. What it
+//   changes
+//           then is refused and nowhere to be seen
 //
 // Each DIRECTORY is one directory as another node sees it. Exit 0 when all held.
 #include <errno.h>
@@ -405,12 +408,49 @@ static void killed(const int nodes[2])
     must(unlinkat(nodes[0], "data", 0), "unlink");
 }
 
+// --- dead ------------------------------------------------------------------------------------
+
+// What was put there on B since is there.
+static void check_others(int file)
+{
+    for (int i = 0; i < PAGES; i++)
+        expect(read_one(file, (off_t)i * PAGE) == 'b', "what the other node wrote", i);
+}
+
+static void dead(const int nodes[2])
+{
+    int files[2] = {open_data(nodes[0], O_RDWR | O_CREAT), -1};
+    char line[16];
+
+    must(ftruncate(files[0], (off_t)PAGES * PAGE), "truncate");
+    volatile char *map = map_data(files[0], PROT_READ | PROT_WRITE, MAP_SHARED);
+    for (int i = 0; i < PAGES; i++)
+        map[i * PAGE] = 'a';
+    puts("ready");
+    fflush(stdout);
+    if (fgets(line, sizeof(line), stdin) == NULL)
+        exit(1);
+    files[1] = open_data(nodes[1], O_RDWR);
+    for (int i = 0; i < PAGES; i++)
+        write_one(files[1], (off_t)i * PAGE, 'b');
+    for (int i = 0; i < PAGES; i++)
+        map[i * PAGE] = 'c';
+    expect(msync((void *)(uintptr_t)map, (size_t)PAGES * PAGE, MS_SYNC) != 0,
+           "msync on a dead mount", 0);
+    check_others(files[1]);
+    unmap(map);
+    close(files[0]);
+    check_others(files[1]);
+    close(files[1]);
+}
+
 int main(int argc, char **argv)
 {
     int nodes[2];
 
     if (argc != 5) {
-        fputs("usage: caching_pages turns|fight|killed AMOUNT DIRECTORY_A DIRECTORY_B\n", stderr);
+        fputs("usage: caching_pages turns|fight|killed|dead AMOUNT DIRECTORY_A DIRECTORY_B\n",
+              stderr);
         return 2;
     }
     for (int i = 0; i < 2; i++) {
@@ -421,6 +461,8 @@ int main(int argc, char **argv)
         fight(nodes, strtol(argv[2], NULL, 10));
     else if (strcmp(argv[1], "killed") == 0)
         killed(nodes);
+    else if (strcmp(argv[1], "dead") == 0)
+        dead(nodes);
     else
         turns(nodes, strtol(argv[2], NULL, 10));
     return atomic_load(&failed) ? 1 : 0;

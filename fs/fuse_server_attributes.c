@@ -3,8 +3,10 @@
 #include "fs/fuse_server_request.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
 
+#include "fs/fuse_caller.h"
 #include "fs/volume.h"
 
 // --- run: in a coroutine of the core ---------------------------------------------------------
@@ -68,9 +70,10 @@ static int run_get_xattr(struct fuse_request *request)
 
 static int run_list_xattr(struct fuse_request *request)
 {
-    return take_count(request, operation_list_xattr(
-                                   request->server->volume, fuse_request_inode(request),
-                                   request->who.uid == 0, request->buffer, request->in.xattr.size));
+    return take_count(request,
+                      operation_list_xattr(request->server->volume, fuse_request_inode(request),
+                                           request->in.xattr.with_trusted, request->buffer,
+                                           request->in.xattr.size));
 }
 
 _Static_assert((int)SET_XATTR_KILL_SGID == (int)FUSE_DIALECT_KILL_SGID, "passed on as it came");
@@ -195,7 +198,14 @@ static void handle_getxattr(fuse_req_t fuse, fuse_ino_t node, const char *name, 
 
 static void handle_listxattr(fuse_req_t fuse, fuse_ino_t node, size_t size)
 {
-    forward_xattr(fuse, &list_xattr_type, node, NULL, size);
+    const struct fuse_ctx *who = fuse_req_ctx(fuse);
+    struct fuse_request *request =
+        fuse_request_new_buffered(fuse, &list_xattr_type, node, NULL, size);
+    if (request == NULL)
+        return;
+    request->in.xattr.size = size;
+    request->in.xattr.with_trusted = fuse_caller_is_capable(who->pid, who->uid, CAP_SYS_ADMIN);
+    fuse_request_forward(request);
 }
 
 static void handle_removexattr(fuse_req_t fuse, fuse_ino_t node, const char *name)

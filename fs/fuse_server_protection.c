@@ -6,10 +6,12 @@
 #include "fs/fuse_server_request.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <string.h>
 
 #include "fs/format.h"
+#include "fs/fuse_caller.h"
 #include "fs/volume.h"
 
 // What the three worlds call it.
@@ -77,9 +79,12 @@ static unsigned fields_to_set(const struct fuse_request *request, const struct a
 static bool may_set(const struct fuse_request *request, const struct attributes *now,
                     unsigned fields)
 {
-    if (request->who.uid == 0)
-        return true;
-    return (fields & SET_PROTECTION) == 0 && request->who.uid == now->stat.st_uid;
+    pid_t thread = fuse_req_ctx(request->fuse)->pid;
+    uid_t uid = request->who.uid;
+    if (uid != now->stat.st_uid && !fuse_caller_is_capable(thread, uid, CAP_FOWNER))
+        return false;
+    return (fields & SET_PROTECTION) == 0 ||
+           fuse_caller_is_capable(thread, uid, CAP_LINUX_IMMUTABLE);
 }
 
 static int run_set(struct fuse_request *request)

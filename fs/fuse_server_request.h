@@ -114,6 +114,7 @@ struct fuse_request {
         struct {
             size_t size;
             int flags;
+            bool with_trusted;
         } xattr;
         struct {
             uint64_t cursor;

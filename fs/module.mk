@@ -16,7 +16,7 @@ fs_structures_SHELL := fs/block_pool.c fs/cache.c fs/journal_format.c fs/tree.c 
 # The mount: FUSE, lanes, guard and the log; who uses it links -lfuse3.
 LIBRARIES += frontend
 frontend_PURE  := fs/fuse_dialect.c fs/mount_options.c fs/guard_rules.c
-frontend_SHELL := fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
+frontend_SHELL := fs/fuse_caller.c fs/fuse_mount.c fs/fuse_server.c fs/fuse_server_attributes.c \
                   fs/fuse_server_directories.c fs/fuse_server_files.c fs/fuse_server_locks.c \
                   fs/fuse_server_names.c fs/fuse_server_privileges.c fs/fuse_server_protection.c \
                   fs/fuse_server_recall.c fs/fuse_server_request.c fs/guard.c fs/guard_commands.c \

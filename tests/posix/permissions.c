@@ -5,9 +5,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -40,6 +44,27 @@ static int as_user(uid_t user, gid_t group, gid_t second_group, int (*action)(vo
 
     if (child == 0) {
         if (setgroups(1, &second_group) < 0 || setgid(group) < 0 || setuid(user) < 0)
+            _exit(255);
+        errno = 0;
+        _exit(action() < 0 ? errno : 0);
+    }
+    MUST(waitpid(child, &status, 0));
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+// The same by a user with this one capability.
+static int as_capable(uid_t user, unsigned capability, int (*action)(void))
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        data[capability / 32].permitted = data[capability / 32].effective = 1u << capability % 32;
+        if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setgid(user) < 0 ||
+            setuid(user) < 0 || syscall(SYS_capset, &header, data) < 0)
             _exit(255);
         errno = 0;
         _exit(action() < 0 ? errno : 0);
@@ -375,6 +400,46 @@ static void trusted_is_for_administrators(void **state)
     MUST_FAIL(lsetxattr("directory/link", "user.a", "x", 1, 0), EPERM);
 }
 
+// Administrators are who has the capability, and not who is user 0.
+static void trusted_goes_by_capability(void **state)
+{
+    (void)state;
+    directory_make();
+    close(workplace_file("directory/file", "x"));
+    MUST(chmod("directory/file", 0644));
+    MUST(setxattr("directory/file", "trusted.secret", "s", 1, 0));
+    assert_int_equal(as_capable(USER, CAP_SYS_ADMIN, find_trusted), 0);
+    assert_int_equal(as_capable(USER, CAP_SYS_ADMIN, set_trusted), 0);
+    assert_int_equal(as_capable(USER, CAP_NET_RAW, find_trusted), ENODATA);
+    assert_int_equal(as_capable(0, CAP_DAC_OVERRIDE, find_trusted), ENODATA);
+    assert_int_equal(as_capable(0, CAP_DAC_OVERRIDE, set_trusted), EPERM);
+}
+
+static int make_immutable(void)
+{
+    unsigned flags = 0;
+    int file = open("directory/file", O_RDONLY | O_CLOEXEC);
+    int result = ioctl(file, FS_IOC_GETFLAGS, &flags);
+
+    flags ^= FS_IMMUTABLE_FL;
+    if (result == 0)
+        result = ioctl(file, FS_IOC_SETFLAGS, &flags);
+    close(file);
+    return result;
+}
+
+static void immutable_goes_by_capability(void **state)
+{
+    (void)state;
+    directory_make();
+    close(workplace_file("directory/file", "x"));
+    MUST(chown("directory/file", USER, GROUP));
+    assert_int_equal(as_capable(USER, CAP_NET_RAW, make_immutable), EPERM);
+    assert_int_equal(as_capable(0, CAP_FOWNER, make_immutable), EPERM);
+    assert_int_equal(as_capable(USER, CAP_LINUX_IMMUTABLE, make_immutable), 0);
+    MUST(make_immutable()); // and back
+}
+
 // The capabilities of a program are gone once its bytes are changed, whoever changes them.
 static void changes_drop_capabilities(void **state)
 {
@@ -411,6 +476,8 @@ int main(void)
         WORKPLACE_TEST(sticky_directories),
         WORKPLACE_TEST(changes_drop_set_id_bits),
         WORKPLACE_TEST(trusted_is_for_administrators),
+        WORKPLACE_TEST(trusted_goes_by_capability),
+        WORKPLACE_TEST(immutable_goes_by_capability),
         WORKPLACE_TEST(changes_drop_capabilities),
     };
 

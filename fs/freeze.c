@@ -8,8 +8,8 @@
 #include "fs/base/check.h"
 #include "fs/base/environment.h"
 #include "fs/base/error.h"
-#include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
+#include "fs/freeze_gate.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
 #include "fs/volume.h"
@@ -18,8 +18,9 @@
 struct freeze {
     struct volume *volume;
     struct cluster_lock *lock, *thaw_lock; // referenced for good
-    enum freeze_state state;               // of this node's own: not FREEZE_OTHER
-    uint64_t since_ns;                     // of the state
+    struct freeze_gate gate;
+    enum freeze_state state; // of this node's own: not FREEZE_OTHER
+    uint64_t since_ns;       // of the state
     uint64_t until_ns;
     int ended;
     struct environment_timer limit;
@@ -41,6 +42,8 @@ struct freeze *freeze_new(struct volume *volume)
     freeze->volume = volume;
     freeze->lock = cluster_lock_get(volume->locks, lock_name_freeze());
     freeze->thaw_lock = cluster_lock_get(volume->locks, lock_name_thaw());
+    freeze_gate_init(&freeze->gate, volume->environment, freeze->lock);
+    volume->freeze_gate = &freeze->gate;
     freeze->ended = -ENODATA;
     freeze->limit.fire = limit_reached;
     wait_queue_init(&freeze->moved);
@@ -50,6 +53,8 @@ struct freeze *freeze_new(struct volume *volume)
 void freeze_free(struct freeze *freeze)
 {
     CHECK(freeze->coroutine_count == 0 && freeze->state == FREEZE_NONE);
+    CHECK(freeze->gate.kernel_writes == 0);
+    freeze->volume->freeze_gate = NULL;
     cluster_lock_put(freeze->lock);
     cluster_lock_put(freeze->thaw_lock);
     free(freeze);
@@ -79,24 +84,36 @@ static void coroutine_ended(struct freeze *freeze)
 
 // --- nothing of this node changes any more -------------------------------------------------------
 
-// Changes of the core have ended and none begins. An error has ended the mount and is logged where
-// it arose.
-static void settle(struct volume *volume)
+// Until nothing was let in meanwhile.
+static void settle_inodes(struct freeze *freeze)
 {
+    struct volume *volume = freeze->volume;
+    struct freeze_gate *gate = &freeze->gate;
+    uint64_t seen;
+    do {
+        while (gate->kernel_writes > 0 && volume_check(volume) == 0)
+            wait_queue_wait(volume->scheduler, &gate->quiet);
+        seen = gate->let_in_count;
+        inode_table_settle(volume->inodes);
+    } while ((gate->kernel_writes > 0 || seen != gate->let_in_count) && volume_check(volume) == 0);
+}
+
+// Changes of the core have ended and none begins, but those that the kernel waits for. An error has
+// ended the mount and is logged where it arose.
+static void settle(struct freeze *freeze)
+{
+    struct volume *volume = freeze->volume;
     if (volume->journal == NULL || volume_check(volume) != 0)
         return;
-    inode_table_settle(volume->inodes);
+    settle_inodes(freeze);
+    freeze->gate.is_shut = true;
     if (volume_check(volume) == 0)
         journal_rest(volume->journal);
 }
 
 bool freeze_lets_write(const struct freeze *freeze)
 {
-    if (SABOTAGE(freeze_lanes_go_on))
-        return true;
-    return cluster_lock_is_cached(freeze->lock, LOCK_SHARED) &&
-           !cluster_lock_is_going(freeze->lock) &&
-           !cluster_lock_is_held(freeze->lock, LOCK_EXCLUSIVE);
+    return freeze_gate_is_open(&freeze->gate);
 }
 
 int freeze_enter(struct freeze *freeze)
@@ -114,8 +131,8 @@ void freeze_leave(struct freeze *freeze)
 void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
 {
     (void)lock;
-    if (!keep_shared)
-        settle(volume);
+    if (!keep_shared && volume->freeze != NULL)
+        settle(volume->freeze);
 }
 
 // Asks for the right again at once, so that the end is known here as soon as it comes.
@@ -128,6 +145,7 @@ static void watch(void *argument)
     int result = freeze->is_stopping ? -ECANCELED : freeze_enter(freeze);
     freeze->watcher = NULL;
     if (result == 0) {
+        freeze->gate.is_shut = false;
         freeze_leave(freeze);
         log_notice(volume->log, "%s: thawed after %llu ms: changes go on", volume->device->name,
                    (unsigned long long)(now_ns(freeze) - freeze->other_since_ns) / 1000000);
@@ -163,6 +181,7 @@ static void thaw(struct freeze *freeze, int why)
     CHECK(freeze->state == FREEZE_HOLDS);
     environment_timer_disarm(volume->environment, &freeze->limit);
     freeze->ended = why;
+    freeze->gate.is_shut = false;
     set_state(freeze, FREEZE_NONE);
     cluster_lock_release(freeze->lock, LOCK_EXCLUSIVE);
     cluster_lock_give_back(freeze->thaw_lock);
@@ -209,12 +228,14 @@ static int acquire(struct freeze *freeze)
     freeze->freezer = NULL;
     if (result != 0)
         return result;
-    settle(freeze->volume);
+    settle(freeze);
     result = volume_check(freeze->volume);
     if (result == 0)
         result = freeze->ended; // meanwhile
-    if (result != 0)
+    if (result != 0) {
+        freeze->gate.is_shut = false;
         cluster_lock_release(freeze->lock, LOCK_EXCLUSIVE);
+    }
     return result;
 }
 

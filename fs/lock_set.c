@@ -2,6 +2,7 @@
 #include "fs/lock_set.h"
 
 #include "fs/base/check.h"
+#include "fs/freeze_gate.h"
 #include "fs/lock_types.h"
 #include "fs/volume.h"
 
@@ -75,16 +76,33 @@ static bool begins_operation(const struct lock_set *set)
     return type == LOCK_INODE || type == LOCK_FREEZE;
 }
 
-int lock_set_acquire(struct lock_set *set, struct volume *volume)
+static void leave_freeze(struct lock_set *set)
 {
-    size_t held = held_prefix(set);
-    bool is_first_step = held == 0 && begins_operation(set);
-    if (is_first_step && volume->journal != NULL && may_change(set))
+    if (set->freeze != NULL)
+        freeze_gate_leave(set->freeze, set->is_let_in);
+    set->freeze = NULL;
+}
+
+// Who changes something takes LOCK_FREEZE first, as another entry; but for the kernel.
+static int enter_freeze(struct lock_set *set, struct volume *volume, unsigned flags)
+{
+    if (volume->journal == NULL || !may_change(set))
+        return 0;
+    if ((set->flags & LOCK_FOR_KERNEL_WRITE) == 0) {
         lock_set_add(set, lock_name_freeze(), LOCK_SHARED);
+        return 0;
+    }
+    int result = freeze_gate_enter(volume->freeze_gate, flags, &set->is_let_in);
+    if (result == 0)
+        set->freeze = volume->freeze_gate;
+    return result;
+}
+
+static int acquire_from(struct lock_set *set, struct volume *volume, size_t held, unsigned flags)
+{
     for (size_t i = held; i < set->count; i++) {
         struct cluster_lock *lock = cluster_lock_get(volume->locks, set->entries[i].name);
-        int result = cluster_lock_acquire(lock, set->entries[i].mode,
-                                          set->flags | (is_first_step ? LOCK_INTERRUPTIBLE : 0));
+        int result = cluster_lock_acquire(lock, set->entries[i].mode, flags);
         if (result != 0) {
             cluster_lock_put(lock);
             release_from(set, held);
@@ -95,10 +113,24 @@ int lock_set_acquire(struct lock_set *set, struct volume *volume)
     return 0;
 }
 
+int lock_set_acquire(struct lock_set *set, struct volume *volume)
+{
+    size_t held = held_prefix(set);
+    bool is_first_step = held == 0 && begins_operation(set);
+    unsigned flags = set->flags | (is_first_step ? LOCK_INTERRUPTIBLE : 0);
+    int result = is_first_step ? enter_freeze(set, volume, flags) : 0;
+    if (result == 0)
+        result = acquire_from(set, volume, held, flags);
+    if (result != 0 && is_first_step)
+        leave_freeze(set);
+    return result;
+}
+
 void lock_set_release(struct lock_set *set)
 {
     release_from(set, 0);
     set->count = 0;
+    leave_freeze(set);
 }
 
 struct cluster_lock *lock_set_find(const struct lock_set *set, struct lock_name name)

@@ -14,6 +14,8 @@
 
 #include "fs/cluster_lock.h"
 
+struct freeze_gate;
+
 enum { LOCK_SET_MAX = 25 };
 
 struct lock_set {
@@ -24,6 +26,9 @@ struct lock_set {
     } entries[LOCK_SET_MAX];
     size_t count;
     unsigned flags; // LOCK_* of each acquire
+    struct freeze_gate
+        *freeze; // entered for the kernel (LOCK_FOR_KERNEL_WRITE), in place of an entry
+    bool is_let_in;
 };
 
 #define LOCK_SET(name) struct lock_set name = {.count = 0}

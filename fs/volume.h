@@ -20,6 +20,7 @@ struct allocator;
 struct borrower;
 struct cache;
 struct freeze;
+struct freeze_gate;
 struct damage;
 struct inode_table;
 struct journal;
@@ -56,7 +57,8 @@ struct volume {
     struct allocator *allocator;
     struct inode_table *inodes;
     struct freeze *freeze;
-    struct borrower *borrower; // NULL: nothing is lent to the kernel
+    struct freeze_gate *freeze_gate; // of it
+    struct borrower *borrower;       // NULL: nothing is lent to the kernel
     struct journal_format_context journal_context;
     LIST_HEAD(, interruptible) interruptibles; // fs/interruptible.h
     int failure;                               // 0, or the negative error that ended this mount

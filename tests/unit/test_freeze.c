@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "fs/cluster_lock.h"
 #include "fs/freeze.h"
+#include "fs/lock_types.h"
 #include "fs/pass.h"
 #include "fs/volume.h"
 #include "journal/journal.h"
@@ -102,6 +104,91 @@ static void test_changes_wait_and_reading_goes_on(void **state)
     operation_world_run(*state, changes_that_wait);
 }
 
+static void killed_in_wait(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes made;
+    struct writer writes = {.w = w, .file = make_written(w, "file", &made)};
+    freeze(w, 60 * SECOND_NS);
+    struct coroutine *coroutine = coroutine_start(w->scheduler, "writes", write_some, &writes);
+    let_pass(w, SECOND_NS);
+    assert_false(writes.is_done);
+    assert_true(operation_interrupt(w->volume, coroutine));
+    let_pass(w, SECOND_NS);
+    assert_true(writes.is_done);
+    assert_int_equal(writes.result, -EINTR);
+    assert_int_equal(freeze_end(w->volume->freeze), 0);
+    assert_int_equal(operation_release(w->volume, writes.file), 0);
+}
+
+static void test_who_waits_can_be_killed(void **state)
+{
+    operation_world_run(*state, killed_in_wait);
+}
+
+// --- what the kernel waits for -------------------------------------------------------------------
+
+// A kernel that keeps a dirty page: told to drop it, it writes it back first. Just then somebody
+// freezes the volume.
+struct kernel {
+    struct borrower borrower; // first
+    struct operation_world *w;
+    struct open_file *file;
+    bool has_written;
+};
+
+static void drop_dirty_page(struct borrower *borrower, const struct loan_recall *what)
+{
+    struct kernel *kernel = (struct kernel *)borrower;
+    struct operation_world *w = kernel->w;
+    (void)what;
+    if (kernel->has_written)
+        return;
+    assert_int_equal(freeze_begin(w->volume->freeze, 60 * SECOND_NS), 0);
+    let_pass(w, SECOND_NS);
+    assert_int_equal(state_of(w), FREEZE_BEGINS); // it waits for the inode
+    memset(data, 'k', 4096);
+    assert_int_equal(operation_write_pages(w->volume, kernel->file, 0, data, 4096), 4096);
+    kernel->has_written = true;
+}
+
+static void lend_page(struct operation_world *w, uint64_t inode)
+{
+    struct cluster_lock *lock = cluster_lock_get(w->volume->locks, lock_name_inode(inode));
+    assert_int_equal(cluster_lock_acquire(lock, LOCK_SHARED, 0), 0);
+    assert_true(cluster_lock_lend_pages(lock, 500, LOAN_PAGES | LOAN_WRITABLE));
+    cluster_lock_release(lock, LOCK_SHARED);
+    cluster_lock_put(lock);
+}
+
+static void writing_back(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes made;
+    struct kernel kernel = {.borrower = {drop_dirty_page}, .w = w};
+    kernel.file = make_written(w, "file", &made);
+    w->volume->borrower = &kernel.borrower;
+    lend_page(w, made.inode);
+    assert_int_equal(operation_write(w->volume, kernel.file, 4096, data, 4096), 4096);
+    assert_true(kernel.has_written);
+    while (state_of(w) == FREEZE_BEGINS)
+        let_pass(w, 1000000);
+    assert_int_equal(state_of(w), FREEZE_HOLDS);
+    assert_int_equal(operation_read(w->volume, kernel.file, 0, data, 4096), 4096);
+    assert_int_equal(data[0], 'k');
+    struct journal_status status;
+    journal_status_get(w->volume->journal, &status);
+    assert_int_equal(status.used_block_count, 0);
+    assert_int_equal(freeze_end(w->volume->freeze), 0);
+    w->volume->borrower = NULL;
+    assert_int_equal(operation_release(w->volume, kernel.file), 0);
+}
+
+static void test_kernel_writes_back_while_a_freeze_begins(void **state)
+{
+    operation_world_run(*state, writing_back);
+}
+
 // --- nothing is left to write --------------------------------------------------------------------
 
 static void count_write(void *context, const struct sim_disk_write *write)
@@ -185,6 +272,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPERATION_TEST(test_changes_wait_and_reading_goes_on),
+        OPERATION_TEST(test_who_waits_can_be_killed),
+        OPERATION_TEST(test_kernel_writes_back_while_a_freeze_begins),
         OPERATION_TEST(test_nothing_is_written_while_frozen),
         OPERATION_TEST(test_ends_by_thaw_or_by_its_limit),
         OPERATION_TEST(test_unmount_thaws),

@@ -164,6 +164,23 @@ void freeze_forget(struct volume *volume, struct cluster_lock *lock)
     start(freeze, "thaw watch", watch);
 }
 
+int freeze_enter_to_mount(struct freeze *freeze)
+{
+    struct volume *volume = freeze->volume;
+    int result = cluster_lock_acquire(freeze->lock, LOCK_SHARED, LOCK_TRY);
+    if (result != -EAGAIN)
+        return result;
+    log_notice(
+        volume->log,
+        "%s: another node has frozen the volume, or is about to: the mount waits for the thaw",
+        volume->device->name);
+    freeze->other_since_ns = now_ns(freeze);
+    freeze->watcher = coroutine_current(volume->scheduler);
+    result = freeze_enter(freeze);
+    freeze->watcher = NULL;
+    return result;
+}
+
 // --- this node's freeze --------------------------------------------------------------------------
 
 static void set_state(struct freeze *freeze, enum freeze_state state)

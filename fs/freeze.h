@@ -66,6 +66,8 @@ void freeze_ask_end(struct freeze *freeze);
 // LOCK_FREEZE in fs/lock_types.c. 0 or the mount's failure. Waits.
 int freeze_enter(struct freeze *freeze);
 void freeze_leave(struct freeze *freeze);
+// freeze_enter of a mount, which says what it waits for.
+int freeze_enter_to_mount(struct freeze *freeze);
 // Whether lanes may write, and times of access be noted: no freeze is here or on its way.
 bool freeze_lets_write(const struct freeze *freeze);
 

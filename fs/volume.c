@@ -197,7 +197,7 @@ static int open_journal(struct volume *volume)
     volume_journal_config(volume, volume->slot, &config);
     if (SABOTAGE(freeze_join_meanwhile))
         return journal_open(&config, &volume->journal);
-    int result = freeze_enter(volume->freeze);
+    int result = freeze_enter_to_mount(volume->freeze);
     if (result != 0)
         return result;
     result = journal_open(&config, &volume->journal);

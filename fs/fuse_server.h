@@ -69,6 +69,11 @@ struct fuse_server_counters {
 // Any thread.
 void fuse_server_counters(const struct fuse_server *server, struct fuse_server_counters *out);
 
+// Core thread, when the volume has failed: the kernel drops the data that it keeps of open files,
+// so that nobody reads from it what other nodes have changed since. Does not wait; wound down with
+// the server.
+void fuse_server_drop_pages(struct fuse_server *server);
+
 // Core thread: each open file of the mount.
 void fuse_server_visit_files(const struct fuse_server *server,
                              void (*visit)(void *context, uint64_t inode, int flags),

@@ -41,6 +41,7 @@ static struct fuse_handle *handle_new(struct fuse_server *server, const struct a
     *handle = (struct fuse_handle){
         .id = ++server->handle_id_last,
         .inode = opened->inode,
+        .node = fuse_node_make(server, opened),
         .file = file,
         .pass = open_file_pass(file),
         .flags = flags,

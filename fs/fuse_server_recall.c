@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "fs/base/environment_event.h"
@@ -45,6 +46,7 @@ struct fuse_recall {
     struct fuse_recall *next;
     struct loan_recall what;
     bool is_done;
+    bool is_nobodys; // nobody waits for it: to be freed
 };
 
 // --- lending: core ---------------------------------------------------------------------------
@@ -136,27 +138,37 @@ static void on_stuck(struct environment_timer *timer)
     cluster_lock_recall_is_stuck(((struct fuse_recall *)timer)->what.lock);
 }
 
+static void enlist(struct fuse_server *server, struct fuse_recall *recall)
+{
+    server->recalls_waiting++;
+    atomic_fetch_add_explicit(&server->recall_count, 1, memory_order_relaxed);
+    struct fuse_recall *first = atomic_load_explicit(&server->recalls, memory_order_relaxed);
+    do {
+        recall->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&server->recalls, &first, recall,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (first == NULL)
+        sem_post(&server->recall_wakeups);
+}
+
+static void strike_off(struct fuse_server *server)
+{
+    if (--server->recalls_waiting == 0)
+        wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
+}
+
 static void recall(struct borrower *borrower, const struct loan_recall *what)
 {
     struct fuse_server *server =
         (struct fuse_server *)((char *)borrower - offsetof(struct fuse_server, borrower));
     struct environment *environment = server->volume->environment;
     struct fuse_recall mine = {.timer.fire = on_stuck, .what = *what};
-    server->recalls_waiting++;
-    atomic_fetch_add_explicit(&server->recall_count, 1, memory_order_relaxed);
-    struct fuse_recall *first = atomic_load_explicit(&server->recalls, memory_order_relaxed);
-    do {
-        mine.next = first;
-    } while (!atomic_compare_exchange_weak_explicit(&server->recalls, &first, &mine,
-                                                    memory_order_acq_rel, memory_order_relaxed));
-    if (first == NULL)
-        sem_post(&server->recall_wakeups);
+    enlist(server, &mine);
     environment_timer_arm(environment, &mine.timer, environment_boot_ns(environment) + stuck_ns);
     while (!mine.is_done)
         wait_queue_wait(server->volume->scheduler, &server->recall_waiters);
     environment_timer_disarm(environment, &mine.timer);
-    if (--server->recalls_waiting == 0)
-        wait_queue_wake_all(server->volume->scheduler, &server->idle_waiters);
+    strike_off(server);
 }
 
 static void on_recalled(struct environment_post *post)
@@ -165,9 +177,32 @@ static void on_recalled(struct environment_post *post)
         (struct fuse_server *)((char *)post - offsetof(struct fuse_server, recalled_post));
     struct fuse_recall *each =
         atomic_exchange_explicit(&server->recalled, NULL, memory_order_acq_rel);
-    for (; each != NULL; each = each->next)
+    while (each != NULL) {
+        struct fuse_recall *next = each->next;
         each->is_done = true;
+        if (each->is_nobodys) {
+            free(each);
+            strike_off(server);
+        }
+        each = next;
+    }
     wait_queue_wake_all(server->volume->scheduler, &server->recall_waiters);
+}
+
+// What is dirty comes back and is refused: the gate has ended.
+void fuse_server_drop_pages(struct fuse_server *server)
+{
+    const struct fuse_handle *handle;
+    if (!server->keeps_pages)
+        return;
+    LIST_FOREACH (handle, &server->handles, link) {
+        struct fuse_recall *recall = calloc(1, sizeof(*recall));
+        if (recall == NULL)
+            return;
+        recall->is_nobodys = true;
+        recall->what = (struct loan_recall){.node = handle->node, .loans = LOAN_PAGES};
+        enlist(server, recall);
+    }
 }
 
 // --- life ------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ struct fuse_handle {
     LIST_ENTRY(fuse_handle) link;
     uint64_t id; // names the handle to the range locks; never reused
     uint64_t inode;
+    fuse_ino_t node; // what the kernel calls it
     struct open_file *file;
     struct pass *pass; // NULL: all data goes through the core
     int flags;         // open(2)'s

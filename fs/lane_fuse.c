@@ -18,9 +18,9 @@ static void answer_data(fuse_req_t fuse, const uint8_t *data, ssize_t result)
 
 // A direct read says for whom it is; what the kernel reads into pages is for nobody yet, whichever
 // way the file was opened: to be mapped, sent, or read ahead.
-static bool fills_pages(fuse_req_t fuse, const struct fuse_file_info *info)
+static bool fills_pages(const struct fuse_file_info *info)
 {
-    return fuse_server_of(fuse)->keeps_pages && info->lock_owner == 0;
+    return info->lock_owner == 0;
 }
 
 static void handle_read(fuse_req_t fuse, fuse_ino_t node, size_t length, off_t offset,
@@ -30,8 +30,8 @@ static void handle_read(fuse_req_t fuse, fuse_ino_t node, size_t length, off_t o
     struct lane *lane = fuse_server_lane(fuse_server_of(fuse));
     const uint8_t *data;
     ssize_t result;
-    bool is_page = fills_pages(fuse, info);
-    unsigned kind = is_page ? PASS_FILL : PASS_READ;
+    bool is_page = fills_pages(info);
+    unsigned kind = is_page && fuse_server_of(fuse)->keeps_pages ? PASS_FILL : PASS_READ;
     if (handle->pass != NULL && lane != NULL &&
         lane_read(lane, handle->pass, kind, (uint64_t)offset, length, &data, &result))
         answer_data(fuse, data, result);

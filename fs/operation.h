@@ -149,8 +149,8 @@ void operation_note_closed(struct volume *volume, struct open_file *file, bool i
 // volume (write).
 ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t offset, void *buffer,
                        size_t length);
-// The same for pages that the kernel keeps, until they are called in from `node`, its name for the
-// inode.
+// The same for pages that the kernel fills: on a mount that lends them it keeps them until they are
+// called in from `node`, its name for the inode.
 ssize_t operation_fill(struct volume *volume, struct open_file *file, uint64_t node,
                        uint64_t offset, void *buffer, size_t length);
 // O_APPEND in the file's flags: `offset` is ignored and the end of file is taken under the lock.

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "fs/cluster_lock.h"
+#include "fs/lock_types.h"
 #include "fs/open_file.h"
 #include "fs/open_inode.h"
 #include "fs/operation_private.h"
@@ -20,12 +21,17 @@ static void lend(struct open_inode *open, struct cluster_lock *lock, uint64_t no
     page_loans_lend(&open->pages, lock, node);
 }
 
+static struct cluster_lock *lock_of(const struct lock_set *set, const struct open_inode *open)
+{
+    return lock_set_find(set, lock_name_inode(open->number));
+}
+
 static int acquire(struct inode *inode, struct lock_set *set, const struct open_inode *open)
 {
     for (;;) {
         set->flags = page_loans_fill_flags(&open->pages);
         int result = live_inode_acquire(inode, set, open->volume, open->number, LOCK_SHARED);
-        if (result != 0 || page_loans_may_fill(&open->pages, set->entries[0].lock))
+        if (result != 0 || page_loans_may_fill(&open->pages, lock_of(set, open)))
             return result;
         live_inode_release(inode, set);
     }
@@ -40,7 +46,7 @@ ssize_t operation_fill(struct volume *volume, struct open_file *file, uint64_t n
     ssize_t result = acquire(&inode, &set, file->inode);
     if (result != 0)
         return result;
-    lend(file->inode, set.entries[0].lock, node);
+    lend(file->inode, lock_of(&set, file->inode), node);
     result = operation_read_locked(file->inode, &inode, offset, buffer, length);
     live_inode_release(&inode, &set);
     return result;
@@ -60,6 +66,8 @@ static bool may_map_to_write(const struct open_file *file)
 void operation_note_opened(struct volume *volume, struct open_file *file, bool is_cached)
 {
     struct open_inode *open = file->inode;
+    if (!volume->options.keep_pages)
+        return;
     open->cached_handles += is_cached;
     open->writing_handles += may_write(file);
     if (may_map_to_write(file))
@@ -73,6 +81,8 @@ void operation_note_opened(struct volume *volume, struct open_file *file, bool i
 void operation_note_closed(struct volume *volume, struct open_file *file, bool is_cached)
 {
     struct open_inode *open = file->inode;
+    if (!volume->options.keep_pages)
+        return;
     open->cached_handles -= is_cached;
     open->writing_handles -= may_write(file);
     if (may_map_to_write(file))

@@ -177,6 +177,8 @@ static void volume_failed(void *context, int error)
     worker->is_draining = true;
     gated_device_gate_moved(worker->gated);
     gated_device_gate_moved(worker->recovery);
+    if (worker->fuse != NULL)
+        fuse_server_drop_pages(worker->fuse);
     coroutine_start(worker->scheduler, "drain", drain, worker);
     worker_moved(worker);
 }

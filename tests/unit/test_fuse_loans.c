@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernel is lent, and told to drop.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "fs/operation.h"
@@ -76,6 +77,68 @@ static void test_recalls_dropped_set_id(void **state)
     assert_int_equal(world.counters.recalls, 1);
 }
 
+// --- pages -------------------------------------------------------------------------------------
+
+static bool dropped;
+
+static void drop_when_told(struct fuse_world *w)
+{
+    if (w->fake.inode_last == FAKE_LUN || dropped)
+        return;
+    dropped = true;
+    assert_int_equal(pwrite(w->fake.backing, "Z", 1, 0), 1);
+    fuse_server_drop_pages(w->server);
+}
+
+// The kernel answers by itself until it is told to drop what it has.
+static void read_until_changed(void)
+{
+    char byte = 0;
+    int fd = open("lun", O_RDONLY);
+    EXPECT(fd >= 0);
+    for (int i = 0; i < LOOKS; i++)
+        EXPECT(pread(fd, &byte, 1, 0) == 1 && byte != 'Z');
+    EXPECT(close(open("go", O_CREAT | O_WRONLY, 0600)) == 0);
+    do {
+        EXPECT(pread(fd, &byte, 1, 0) == 1);
+    } while (byte != 'Z'); // else the alarm ends it
+    EXPECT(close(fd) == 0);
+}
+
+static void test_pages_are_kept_and_dropped(void **state)
+{
+    (void)state;
+    dropped = false;
+    world.fake.volume.options.keep_pages = true;
+    fuse_world_run(read_until_changed, drop_when_told);
+    assert_true(dropped);
+    assert_true(world.counters.core_reads + world.counters.lane_reads < LOOKS / 10);
+    assert_true(world.counters.recalls >= 1);
+}
+
+// Shared mappings that may be written: the pages come back as writes.
+static void change_mapped(void)
+{
+    char byte = 0;
+    int fd = open("lun", O_RDWR);
+    EXPECT(fd >= 0);
+    char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED && errno == ENODEV)
+        _exit(0); // Linux before 6.6
+    EXPECT(map != MAP_FAILED);
+    map[1] = 'M';
+    EXPECT(pread(fd, &byte, 1, 1) == 1 && byte == 'M');
+    EXPECT(pwrite(fd, "W", 1, 2) == 1 && map[2] == 'W');
+    EXPECT(munmap(map, 4096) == 0 && close(fd) == 0);
+}
+
+static void test_maps_to_write(void **state)
+{
+    (void)state;
+    world.fake.volume.options.keep_pages = true;
+    fuse_world_run(change_mapped, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +146,8 @@ int main(void)
         FUSE_TEST(test_lends_nothing_unasked),
         FUSE_TEST(test_recall),
         FUSE_TEST(test_recalls_dropped_set_id),
+        FUSE_TEST(test_pages_are_kept_and_dropped),
+        FUSE_TEST(test_maps_to_write),
     };
     return fuse_world_run_tests("test_fuse_loans", tests);
 }

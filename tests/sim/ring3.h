@@ -35,6 +35,7 @@
 
 struct block_device;
 struct cluster;
+struct range_locks;
 struct open_file;
 struct ring3;
 struct ring3_client;
@@ -149,6 +150,8 @@ struct ring3_life {
     struct world_event wake; // from a pause
     LIST_HEAD(ring3_handles, ring3_handle) handles;
     struct ring3_memory memory; // what of its changes is known to survive
+    struct range_locks *range_locks;
+    LIST_HEAD(ring3_lock_requests, ring3_lock_request) lock_requests;
 };
 
 // A machine's next worker starts.
@@ -188,6 +191,11 @@ struct ring3_handle *ring3_handle_new(struct ring3_life *life, struct open_file 
                                       struct ring3_object *object, int flags);
 // The client has no use for it any more; it was released, or its life is over.
 void ring3_handle_free(struct ring3_handle *handle);
+
+// ring3_ranges.c: byte-range locks of a life that joined; it leaves, or is dead; its memory goes.
+void ring3_ranges_start(struct ring3_life *life);
+void ring3_ranges_stop(struct ring3_life *life);
+void ring3_ranges_free(struct ring3_life *life);
 
 // --- the shells' other sides ---------------------------------------------------------------------
 

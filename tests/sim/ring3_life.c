@@ -164,6 +164,7 @@ static int start(struct ring3_life *life)
     if (result != 0)
         return result;
     inode_table_set_waker(life->volume->inodes, wake_core, life);
+    ring3_ranges_start(life);
     finish_orphans(life);
     return volume_check(life->volume);
 }
@@ -204,6 +205,7 @@ static void leave(struct ring3_life *life)
         volume_abandon(volume);
     else
         life->memory.durable = ring3_tick_next(&life->ring3->memories);
+    ring3_ranges_stop(life);
     life->memory.is_dead = true;
     if (life->cluster != NULL && is_clean)
         result = cluster_leave(life->cluster);
@@ -299,6 +301,7 @@ void ring3_life_start(struct ring3_machine *machine)
     wait_queue_init(&life->moved);
     life->wake.fire = wake;
     LIST_INIT(&life->handles);
+    LIST_INIT(&life->lock_requests);
     ring3_memory_init(&life->memory, &ring3->memories, life->number);
     LIST_INSERT_HEAD(&ring3->lives, life, link);
     machine->life = life;
@@ -415,6 +418,7 @@ void ring3_life_free(struct ring3_life *life)
 {
     CHECK(life->is_over && LIST_EMPTY(&life->handles));
     ring3_guard_free(life->guard);
+    ring3_ranges_free(life);
     block_device_close(life->path);
     block_device_close(life->beat_path);
     if (life->description >= 0)

@@ -154,6 +154,10 @@ struct ring3_life {
     LIST_HEAD(ring3_lock_requests, ring3_lock_request) lock_requests;
 };
 
+// Something has changed that those who wait for it look at.
+void ring3_life_moved(struct ring3_life *life);
+// What it has answered may be lost from now on, and it answers no more.
+void ring3_life_mark_dead(struct ring3_life *life);
 // A machine's next worker starts.
 void ring3_life_start(struct ring3_machine *machine);
 // The process is gone, now; with_machine: nobody on that machine hears of it. Outside of

@@ -63,6 +63,10 @@ void ring3_names_step(struct ring3_client *client);
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind);
 void ring3_attributes_step(struct ring3_client *client);
 void ring3_files_step(struct ring3_client *client);
+void ring3_act_say_object(struct ring3_act *act, const struct ring3_object *object);
+// One transfer past the core, as fs/lane.c does it. False: it is the core's.
+bool ring3_lane_serves(struct ring3_life *life, struct open_file *open, bool is_write,
+                       uint64_t offset, uint8_t *buffer, size_t length, long *result);
 void ring3_sync_step(struct ring3_client *client);
 void ring3_ranges_step(struct ring3_client *client);
 // The client has done its work: nobody is to wait for its range.

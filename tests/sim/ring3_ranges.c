@@ -124,7 +124,7 @@ static void answered(struct range_lock_request *range_request, int result)
     struct ring3_lock_request *request = (struct ring3_lock_request *)range_request;
     request->is_done = true;
     request->result = result;
-    wait_queue_wake_all(request->life->ring3->scheduler, &request->life->moved);
+    ring3_life_moved(request->life);
 }
 
 static bool has_failed(const struct ring3_life *life)

@@ -30,6 +30,10 @@ static const char *check_attributes(struct ring3_act *act, struct ring3_object *
         !ring3_cell_seen(&ring3->memories, &object->mode, &act->life->memory, act->begin,
                          found->stat.st_mode))
         return ring3->memories.why;
+    if (object->owner != RING3_NOBODY &&
+        !ring3_cell_seen(&ring3->memories, &object->user, &act->life->memory, act->begin,
+                         found->stat.st_uid))
+        return ring3->memories.why;
     if (is_own && object->kind != RING3_DIRECTORY && object->owner != RING3_NOBODY &&
         found->stat.st_nlink != links)
         return "another number of links";
@@ -50,6 +54,54 @@ bool ring3_look_attributes(struct ring3_client *client, struct ring3_object *obj
     if (why != NULL)
         ring3_act_wrong(&act, why);
     return why == NULL;
+}
+
+static void change_owner(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    struct attributes wanted = {0}, out;
+    ring3_act_say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "chown", true))
+        return;
+    wanted.stat.st_uid = (uid_t)(2000 + ring3_choose(client, 1000));
+    ring3_cell_change(&object->user, act.change, wanted.stat.st_uid);
+    int result =
+        operation_set_attributes(ring3_act_volume(&act), object->inode, &wanted, SET_UID, &out);
+    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
+        ring3_cell_undo(&object->user, act.change);
+}
+
+// Other operations set them too: nobody knows what they are in the end.
+static void set_times(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    struct attributes wanted = {0}, out;
+    unsigned now = ring3_choose(client, 2) == 0 ? SET_ATIME_NOW | SET_MTIME_NOW : 0;
+    ring3_act_say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "utimens", true))
+        return;
+    wanted.stat.st_mtim.tv_sec = (time_t)ring3_choose(client, 1000000);
+    int result = operation_set_attributes(ring3_act_volume(&act), object->inode, &wanted,
+                                          SET_ATIME | SET_MTIME | now, &out);
+    ring3_act_end(&act, result, 0);
+}
+
+static void list_xattrs(struct ring3_client *client, struct ring3_object *object)
+{
+    struct ring3_act act;
+    char names[200];
+    uint64_t seen = ring3_cell_latest(&object->xattr);
+    ring3_act_say_object(&act, object);
+    if (!ring3_act_begin(&act, client, "listxattr", false))
+        return;
+    bool is_known = ring3_cell_is_certain(&object->xattr) && !ring3_cell_is_busy(&object->xattr);
+    ssize_t result =
+        operation_list_xattr(ring3_act_volume(&act), object->inode, false, names, sizeof(names));
+    bool is_there = result == (ssize_t)sizeof("user.a") && strcmp(names, "user.a") == 0;
+    if (ring3_act_end(&act, result, 0) == RING3_DONE && is_known &&
+        act.deaths == client->ring3->deaths && object->owner == client->number &&
+        is_there != (seen != 0))
+        ring3_act_wrong(&act, "it lists another set of attributes");
 }
 
 static void change_mode(struct ring3_client *client, struct ring3_object *object)
@@ -128,7 +180,7 @@ void ring3_attributes_step(struct ring3_client *client)
     struct ring3_object *object = ring3_names_choose(client, -1);
     if (object == NULL || object->inode == 0)
         return;
-    switch (ring3_choose(client, 5)) {
+    switch (ring3_choose(client, 8)) {
     case 0:
         ring3_look_attributes(client, object);
         break;
@@ -138,6 +190,15 @@ void ring3_attributes_step(struct ring3_client *client)
         break;
     case 3:
         set_xattr(client, object);
+        break;
+    case 4:
+        change_owner(client, object);
+        break;
+    case 5:
+        set_times(client, object);
+        break;
+    case 6:
+        list_xattrs(client, object);
         break;
     default:
         get_xattr(client, object);

@@ -195,12 +195,10 @@ static struct ring3_handle *open_object(struct ring3_client *client, struct ring
     return handle;
 }
 
-static void close_handle(struct ring3_client *client, unsigned index)
+static void close_it(struct ring3_client *client, struct ring3_handle *handle)
 {
-    struct ring3_handle *handle = client->handles[index];
     struct ring3_life *life = handle->life;
     struct open_file *open = handle->open;
-    client->handles[index] = NULL;
     handle->open = NULL; // from here on it is not the life's to release
     if (open != NULL) {
         life->user_count++;
@@ -211,6 +209,13 @@ static void close_handle(struct ring3_client *client, unsigned index)
     ring3_handle_free(handle);
     if (object->owner == client->number && ring3_object_links(client->ring3->tree, object) == 0)
         object->is_gone = true;
+}
+
+static void close_handle(struct ring3_client *client, unsigned index)
+{
+    struct ring3_handle *handle = client->handles[index];
+    client->handles[index] = NULL;
+    close_it(client, handle);
 }
 
 // After a death the size of what only this client writes has to be asked for.
@@ -274,6 +279,42 @@ static struct ring3_handle *choose_handle(struct ring3_client *client, unsigned 
     return client->handles[*index];
 }
 
+// From one file that only this client writes to another one.
+static void copy_range(struct ring3_client *client, struct ring3_handle *to)
+{
+    struct ring3_object *source = ring3_names_choose(client, RING3_FILE), *target = to->object;
+    struct range range = draw_range(client);
+    unsigned from_first = (unsigned)ring3_choose(client, RING3_FILE_CELLS - range.count + 1);
+    if (source == NULL || source == target || source->inode == 0 || target->content->is_shared ||
+        !settle_content(client, source))
+        return;
+    struct ring3_handle *from = open_object(client, source);
+    if (from == NULL)
+        return;
+    uint64_t from_offset = (uint64_t)from_first * RING3_CELL_BYTES;
+    uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
+    uint64_t length = (uint64_t)range.count * RING3_CELL_BYTES;
+    struct ring3_act act;
+    ring3_act_say_object(&act, target);
+    if (from->life == to->life && from_offset + length <= size_of(source->content) &&
+        ring3_content_is_known(source->content, from_first, range.count) &&
+        !ring3_content_is_busy(target->content, range.first, range.count) && to->open != NULL &&
+        from->open != NULL && ring3_act_begin(&act, client, "copy_file_range", true)) {
+        ring3_content_copy(target->content, act.change, range.first, range.count, source->content,
+                           from_first);
+        if (offset + length > size_of(target->content))
+            ring3_cell_change(&target->content->size, act.change, offset + length);
+        long result = operation_copy(ring3_act_volume(&act), from->open, from_offset, to->open,
+                                     offset, length);
+        bool is_short = result >= 0 && result != (long)length;
+        enum ring3_answer answer = ring3_act_end(&act, is_short ? -EIO : result, 0);
+        if (answer == RING3_REFUSED)
+            ring3_content_undo(target->content, act.change);
+        size_end(&act, target->content);
+    }
+    close_it(client, from);
+}
+
 void ring3_files_step(struct ring3_client *client)
 {
     unsigned index;
@@ -284,8 +325,10 @@ void ring3_files_step(struct ring3_client *client)
         return;
     handle->life->user_count++; // it is not released meanwhile
     uint64_t dice = ring3_choose(client, 100);
-    if (dice < 40)
+    if (dice < 37)
         write_range(client, handle);
+    else if (dice < 41)
+        copy_range(client, handle);
     else if (dice < 70)
         read_range(client, handle, draw_range(client));
     else if (dice < 78)

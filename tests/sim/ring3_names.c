@@ -124,6 +124,13 @@ static int call_make(struct ring3_act *act, const struct ring3_place *place,
     return -EINVAL;
 }
 
+static void know_attributes(struct ring3_client *client, struct ring3_object *object, mode_t mode)
+{
+    struct ring3_memories *memories = &client->ring3->memories;
+    ring3_cell_set(memories, &object->mode, ring3_kind_mode(object->kind) | mode);
+    ring3_cell_set(memories, &object->user, 1000 + object->owner);
+}
+
 static void make(struct ring3_client *client)
 {
     static const enum ring3_kind kinds[] = {RING3_FILE,    RING3_FILE,      RING3_FILE,
@@ -143,7 +150,7 @@ static void make(struct ring3_client *client)
     object->depth = place.directory->depth + 1;
     snprintf(act.where, sizeof(act.where), "%u/%.40s: %u", place.directory->id, place.text,
              object->id);
-    ring3_cell_set(&client->ring3->memories, &object->mode, ring3_kind_mode(kind) | mode);
+    know_attributes(client, object, mode);
     if (!exists)
         note(&act, &change);
     struct attributes made = {0};
@@ -154,6 +161,36 @@ static void make(struct ring3_client *client)
         object->generation = made.generation;
     } else if (exists) {
         object->is_gone = true;
+    }
+}
+
+// open(2)'s O_TMPFILE, and a name for it, by the same node: as a create, for whoever looks.
+static void make_unnamed(struct ring3_client *client)
+{
+    struct ring3_place place = choose_used(client, false);
+    struct credentials who = {1000 + client->number, 1000, 0};
+    struct attributes made = {0}, out;
+    struct open_file *file = NULL;
+    struct ring3_act act;
+    mode_t mode = (mode_t)(0400 | ring3_choose(client, 01000));
+    ring3_place_say(&act, &place);
+    if (object_at(client, &place) != NULL || !ring3_act_begin(&act, client, "O_TMPFILE", true))
+        return;
+    struct ring3_object *object = ring3_object_new(client->ring3->tree, RING3_FILE, client->number);
+    struct names_change change = {{place.cell, NULL}, {object->id, 0}, false};
+    struct volume *volume = ring3_act_volume(&act);
+    object->depth = place.directory->depth + 1;
+    know_attributes(client, object, mode);
+    note(&act, &change);
+    int result = operation_create_unnamed(volume, place.directory->inode, S_IFREG | mode, &who,
+                                          O_RDWR, &made, &file);
+    if (result == 0)
+        result = operation_link(volume, made.inode, place.directory->inode, place.text, &out);
+    if (file != NULL)
+        operation_release(volume, file);
+    if (names_end(&act, &change, result, 0) == RING3_DONE) {
+        object->inode = made.inode;
+        object->generation = made.generation;
     }
 }
 
@@ -332,7 +369,7 @@ void ring3_names_step(struct ring3_client *client)
     static const struct {
         unsigned share; // of 100
         void (*step)(struct ring3_client *client);
-    } steps[] = {{38, make},        {8, link_name},    {20, remove_name},
+    } steps[] = {{35, make},        {3, make_unnamed}, {8, link_name}, {20, remove_name},
                  {18, rename_name}, {14, look_around}, {2, read_link}};
     uint64_t dice = ring3_choose(client, 100);
     unsigned i = 0;

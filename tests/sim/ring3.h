@@ -8,7 +8,7 @@
 //   ┌────▼──────────────────────────────────────▼─┐  a machine: clock, power, network
 //   │ life: volume ─ locks ─ cluster ─ heartbeat  │  ... and its guard
 //   └──────┬───────────────┬─────────┬────────────┘
-//      sim_disk        ring3_transport   ring3_corosync (membership_totem.c)
+//      sim_disk        ring3_transport   ring3_corosync (totem.c)
 //
 //   ring3_life.c       a life, as fs/worker.c leads it    ring3_model.c   what may be seen
 //   ring3_heartbeat.c  dlm/heartbeat.h over events        ring3_tree.c    names

@@ -6,7 +6,7 @@
 //   group "lunfs-FORMATID"          the workers; views come from here
 //   group "lunfs-FORMATID-guards"   the guards; drained(slot, incarnation) comes from here
 //
-// What the machine relies on, as corosync 3.1 has it, is what tests/sim/membership_totem.c plays.
+// What the machine relies on, as corosync 3.1 has it, is what tests/sim/totem.c plays.
 // All on the core's thread; nothing blocks after corosync_open.
 #pragma once
 

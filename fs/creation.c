@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "fs/base/environment.h"
+#include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
 #include "fs/inode_acl.h"
 #include "fs/inode_free.h"
@@ -345,17 +346,31 @@ static int make(struct creation *creation, struct attributes *out, struct open_i
     return result;
 }
 
+// A file without a name changes nothing of the directory, and yet something (rule 24).
+static int acquire_parent(struct creation *creation, struct lock_set *set, uint64_t parent)
+{
+    struct volume *volume = creation->volume;
+    if (creation->name != NULL)
+        return operation_acquire_directory(&creation->parent, set, volume, parent, LOCK_EXCLUSIVE);
+    if (!SABOTAGE(freeze_unnamed_goes_on))
+        lock_set_add(set, lock_name_freeze(), LOCK_SHARED);
+    lock_set_add(set, lock_name_inode(parent), LOCK_SHARED);
+    int result = lock_set_acquire(set, volume);
+    if (result != 0)
+        return result;
+    result = operation_load_directory(&creation->parent, volume, parent);
+    if (result != 0)
+        lock_set_release(set);
+    return result;
+}
+
 int creation_run(struct creation *creation, uint64_t parent, struct attributes *out,
                  struct open_inode **open)
 {
     LOCK_SET(set);
-    struct volume *volume = creation->volume;
-    enum lock_mode mode = creation->name != NULL ? LOCK_EXCLUSIVE : LOCK_SHARED;
-    int result = transaction_check_writable(volume);
-    if (creation->name == NULL)
-        lock_set_add(&set, lock_name_freeze(), LOCK_SHARED);
+    int result = transaction_check_writable(creation->volume);
     if (result == 0)
-        result = operation_acquire_directory(&creation->parent, &set, volume, parent, mode);
+        result = acquire_parent(creation, &set, parent);
     if (result != 0)
         return result;
     result = make(creation, out, open);

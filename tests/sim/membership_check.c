@@ -75,7 +75,7 @@ static struct sim_epoch *epoch_find(struct sim *sim, uint64_t epoch, const struc
     struct membership_node self = {life->process.node_id, life->slot, life->incarnation};
     for (uint32_t i = 0; i < sim->epoch_count; i++)
         if (sim->epochs[i].epoch == epoch &&
-            (!sim->is_two_node ||
+            (!sim->totem.is_two_node ||
              stands_in(sim->epochs[i].members, sim->epochs[i].member_count, &self)))
             return &sim->epochs[i];
     return NULL;

@@ -74,7 +74,7 @@ static void note_landed(const struct disk_io *io)
 {
     struct sim *sim = io->life->sim;
     sim->disk.mailbox_landed_ns[io->io.slot] = sim->world.now_ns;
-    if (sim->is_two_node && io->io.type == HEARTBEAT_IO_WRITE_NOTE)
+    if (sim->totem.is_two_node && io->io.type == HEARTBEAT_IO_WRITE_NOTE)
         check_tie_break(io->life, io->io.slot);
 }
 

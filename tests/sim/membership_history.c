@@ -35,7 +35,7 @@ static struct sim_node *any_node(struct sim *sim)
 static void reform_whole(struct sim *sim)
 {
     uint32_t component[SIM_NODES_MAX] = {0};
-    totem_reform(sim, component);
+    totem_reform(&sim->totem, component);
 }
 
 static void reform_parts(struct sim *sim)
@@ -44,7 +44,7 @@ static void reform_parts(struct sim *sim)
     uint32_t parts = 2 + (uint32_t)sim_below(sim, 2);
     for (uint32_t i = 0; i < sim->node_count; i++)
         component[i] = (uint32_t)sim_below(sim, parts) % sim->node_count;
-    totem_reform(sim, component);
+    totem_reform(&sim->totem, component);
 }
 
 static void reform_any(struct sim *sim)
@@ -71,16 +71,16 @@ static void power_off(struct sim_node *node)
         node->life->guard_is_alive = false;
         life_die(node->life, true);
     }
-    totem_stop(node);
+    totem_stop(&node->totem);
 }
 
 static void power_on(struct sim_node *node)
 {
-    if (node->is_up && node->has_corosync)
+    if (node->is_up && node->totem.has_corosync)
         return;
     sim_trace(node->sim, "n%u comes up", node->node_id);
-    node->is_up = node->has_corosync = true;
-    node->restarted = true;
+    node->is_up = node->totem.has_corosync = true;
+    node->totem.restarted = true;
 }
 
 // Corosync dies on a live node; it comes back soon or late. The worker connects again.
@@ -88,10 +88,10 @@ static void corosync_dies(struct sim_node *node)
 {
     struct membership_event lost = {.type = MEMBERSHIP_EVENT_LOST};
     struct sim_life *life = node->life;
-    if (!node->has_corosync)
+    if (!node->totem.has_corosync)
         return;
     sim_trace(node->sim, "corosync dies on n%u", node->node_id);
-    totem_stop(node);
+    totem_stop(&node->totem);
     if (life == NULL)
         return;
     life->is_connected = false;
@@ -103,20 +103,20 @@ static void corosync_dies(struct sim_node *node)
 
 static void corosync_returns(struct sim_node *node)
 {
-    if (!node->is_up || node->has_corosync)
+    if (!node->is_up || node->totem.has_corosync)
         return;
-    node->has_corosync = true;
-    node->restarted = true;
+    node->totem.has_corosync = true;
+    node->totem.restarted = true;
 }
 
 static void reconnect(struct sim_node *node)
 {
     struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
     struct sim_life *life = node->life;
-    if (life == NULL || life->is_connected || !node->has_corosync || life->says_left)
+    if (life == NULL || life->is_connected || !node->totem.has_corosync || life->says_left)
         return;
     life->is_connected = true;
-    totem_worker_connects(node, life->process.pid);
+    totem_worker_connects(&node->totem, life->process.pid);
     life_event(life, &event);
 }
 
@@ -149,7 +149,7 @@ void sim_isolate(struct sim_node *node)
 {
     uint32_t component[SIM_NODES_MAX] = {0};
     component[node->node_id - 1] = node->node_id == 1 ? 1 : node->node_id - 1;
-    totem_reform(node->sim, component);
+    totem_reform(&node->sim->totem, component);
 }
 
 // --- aimed faults ----------------------------------------------------------------------------
@@ -257,7 +257,7 @@ static void tear(struct world_event *event)
         return;
     }
     component[torn->node_id - 1] = component[with->node_id - 1] = 1;
-    totem_reform(sim, component);
+    totem_reform(&sim->totem, component);
     sim->torn = with;
     sim->torn_with = NULL;
     sim->rip_heals = false;
@@ -493,7 +493,7 @@ static void mount_fires(struct world_event *event)
 {
     struct sim_node *node =
         (struct sim_node *)(void *)((char *)event - offsetof(struct sim_node, mount));
-    if (node->is_up && node->has_corosync && node->wants_mount)
+    if (node->is_up && node->totem.has_corosync && node->wants_mount)
         life_start(node);
     if (node->life == NULL)
         mount_soon(node, 1000 * MS);
@@ -503,13 +503,13 @@ static void mount_fires(struct world_event *event)
 
 static void make_nodes(struct sim *sim)
 {
-    sim->is_two_node = sim_one_in(sim, 8);
-    sim->node_count = sim->is_two_node ? 2 : 3 + (uint32_t)sim_below(sim, SIM_NODES_MAX - 2);
+    bool is_two_node = sim_one_in(sim, 8);
+    sim->node_count = is_two_node ? 2 : 3 + (uint32_t)sim_below(sim, SIM_NODES_MAX - 2);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
         node->sim = sim;
         node->node_id = i + 1;
-        node->is_up = node->has_corosync = true;
+        node->is_up = node->totem.has_corosync = true;
         node->clock_base = (1 + sim_below(sim, 1000)) * 1000 * MS;
         node->clock_rate = 950 + sim_below(sim, 101);
         node->wants_mount = true;
@@ -517,7 +517,8 @@ static void make_nodes(struct sim *sim)
     }
     if (sim_one_in(sim, 8))
         any_node(sim)->has_other_lun = true;
-    totem_init(sim);
+    sim_totem_init(sim);
+    sim->totem.is_two_node = is_two_node;
     reform_whole(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
         mount_soon(&sim->nodes[i], sim_between(sim, 0, 3000 * MS));
@@ -597,7 +598,7 @@ void sim_run(uint64_t seed, struct scheduler *scheduler, FILE *trace, struct sim
                                   .views = sim->epoch_count,
                                   .lives = sim->life_count};
     memcpy(result->failure, sim->failure, sizeof(result->failure));
-    totem_deinit(sim);
+    totem_deinit(&sim->totem);
     disk_deinit(sim);
     free_lives(sim);
     world_deinit(&sim->world);

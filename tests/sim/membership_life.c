@@ -18,20 +18,20 @@ static void guard_fires(struct world_event *event)
             life_die(life, false);
         return;
     }
-    if (life->in_flight > 0 || life->node->ring == NULL) {
+    if (life->in_flight > 0 || life->node->totem.ring == NULL) {
         life_arm_in(life, event, 20 * MS);
         return;
     }
     life->has_drained = true;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         struct sim_node *node = &sim->nodes[i];
-        if (node->ring != life->node->ring || node->life == NULL || !node->life->is_connected ||
-            node->life->is_paused || node->life->is_stepping)
+        if (node->totem.ring != life->node->totem.ring || node->life == NULL ||
+            !node->life->is_connected || node->life->is_paused || node->life->is_stepping)
             continue;
         struct membership_event drained = {
             .type = MEMBERSHIP_EVENT_DRAINED,
             .drained = {.node = {life->process.node_id, life->slot, life->incarnation},
-                        .ring = life->node->ring->id}};
+                        .ring = life->node->totem.ring->id}};
         life_event(node->life, &drained);
     }
 }
@@ -64,7 +64,7 @@ void life_die(struct sim_life *life, bool with_node)
     if (life->sim->disk.claimer == life)
         life->sim->disk.claimer = NULL;
     if (life->is_connected && !with_node)
-        totem_worker_gone(node, life->process.pid, false);
+        totem_worker_gone(&node->totem, life->process.pid, false);
     life->is_connected = false;
     if (life->guard_is_alive && !with_node && life->slot != MEMBERSHIP_NO_SLOT && !life->says_left)
         life_arm_in(life, &life->guard, 30 * MS);
@@ -187,7 +187,7 @@ static uint32_t draw_slot_wish(struct sim *sim)
 void life_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
-    if (node->life != NULL || !node->has_corosync || sim->life_count == SIM_LIVES_MAX)
+    if (node->life != NULL || !node->totem.has_corosync || sim->life_count == SIM_LIVES_MAX)
         return;
     struct sim_life *life = &sim->lives[sim->life_count++];
     *life = (struct sim_life){.sim = sim,
@@ -208,13 +208,13 @@ void life_start(struct sim_node *node)
     life->found.fire = life_found_fires;
     struct membership_config config = {.self = life->process,
                                        .patience_ns = SIM_LEASE_NS,
-                                       .is_two_node = sim->is_two_node,
+                                       .is_two_node = sim->totem.is_two_node,
                                        .version_min = 1,
                                        .version_max = 1,
                                        .features = 3};
     life->membership = membership_new(&config);
     node->life = life;
-    totem_worker_connects(node, life->process.pid);
+    totem_worker_connects(&node->totem, life->process.pid);
     struct membership_event join = {.type = MEMBERSHIP_EVENT_JOIN,
                                     .join = {.incarnation = life->incarnation,
                                              .slot_wish = draw_slot_wish(sim),

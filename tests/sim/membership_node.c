@@ -175,7 +175,7 @@ static void left(struct sim_life *life)
 {
     sim_trace(life->sim, "n%u.%" PRIu64 " has left", life->process.node_id, life->incarnation);
     if (life->is_connected)
-        totem_worker_gone(life->node, life->process.pid, true);
+        totem_worker_gone(&life->node->totem, life->process.pid, true);
     life->is_connected = false;
     life_arm_in(life, &life->exit, 20 * MS);
     sim_has_left(life);
@@ -207,7 +207,7 @@ static void carry_out(struct sim_life *life, const struct membership_effect *eff
     switch (effect->type) {
     case MEMBERSHIP_EFFECT_SEND:
         if (life->is_connected)
-            totem_send(life->node, life->process, TOTEM_BYTES,
+            totem_send(&life->node->totem, life->process, TOTEM_BYTES,
                        membership_effects_bytes(&life->effects, effect), effect->send.length);
         break;
     case MEMBERSHIP_EFFECT_VIEW:

@@ -2,7 +2,8 @@
 // Ring 1 for membership: whole lives of nodes (membership machine and heartbeat machine) under a
 // simulated corosync and on a simulated slot table. One seed is one history.
 //
-//   membership_totem.c    rings, ordered messages, processes, quorum: what corosync does
+//   totem.c               rings, ordered messages, processes, quorum: what corosync does
+//   membership_corosync.c ... with the lives as its workers
 //   membership_disk.c     the slot table: I/O that is late, lost, or lands after its process died
 //   membership_node.c     a life: carries out effects, beats, writes data while it may
 //   membership_check.c    what must never happen
@@ -18,10 +19,11 @@
 #include "dlm/heartbeat_machine.h"
 #include "dlm/membership.h"
 #include "fs/base/text.h"
+#include "tests/sim/totem.h"
 #include "tests/sim/world.h"
 
 enum {
-    SIM_NODES_MAX = 6,
+    SIM_NODES_MAX = TOTEM_NODES_MAX,
     SIM_SLOTS = 8,
     SIM_LIVES_MAX = 256,
     SIM_EPOCHS_MAX = 4096,
@@ -37,66 +39,22 @@ struct sim_life;
 
 // --- corosync --------------------------------------------------------------------------------
 
-struct totem_message {
-    struct membership_process from;
-    enum { TOTEM_BYTES, TOTEM_JOIN, TOTEM_LEAVE, TOTEM_DOWN } type;
-    size_t length;
-    uint8_t *bytes;
-    uint32_t references; // of deliveries under way
-};
-
-struct totem_ring {
-    struct membership_ring id;
-    uint32_t nodes; // bit node_id
-    struct totem_message **log;
-    size_t count, capacity;
-    uint32_t references; // nodes that are in it
-};
-
-// What waits to be dispatched by the node's worker, in order; quorum has a connection of its own.
-struct totem_queue {
-    struct membership_event *events;
-    struct totem_message **messages; // of DELIVERED; else NULL
-    size_t begin, end, capacity;
-    struct world_event wake;
-    struct sim_node *node;
-};
-
 struct sim_node {
+    struct totem_node totem; // first
     struct sim *sim;
     uint32_t node_id;
-    bool is_up;             // the machine
-    bool has_corosync;      // ... and corosync on it
-    bool restarted;         // corosync was restarted since the last ring
-    bool has_seen_all;      // since corosync started (wait_for_all)
-    bool has_other_lun;     // the same volume's name, another device (rule 15)
-    uint64_t ring_sequence; // of its last ring: totem keeps it on disk
-    uint64_t clock_base;    // local time = base + now * rate / 1000
+    bool is_up;          // the machine
+    bool has_other_lun;  // the same volume's name, another device (rule 15)
+    uint64_t clock_base; // local time = base + now * rate / 1000
     uint64_t clock_rate;
-    struct totem_ring *ring;
-    size_t delivered; // of ring->log
-    struct world_event deliver;
-    uint32_t process_count; // of the group, as this node's corosync sees it
-    struct membership_process processes[MEMBERSHIP_PROCESSES_MAX];
-    struct totem_queue group, quorum;
     struct sim_life *life;
     uint32_t next_pid;
     bool wants_mount;
     struct world_event mount;
 };
 
-void totem_init(struct sim *sim);
-void totem_deinit(struct sim *sim);
-// Makes these rings of the nodes that have corosync: `component[i]` of node i + 1.
-void totem_reform(struct sim *sim, const uint32_t *component);
-void totem_send(struct sim_node *node, struct membership_process from, int type,
-                const uint8_t *bytes, size_t length);
-// A worker's connections begin or end; `is_clean`: by cpg_leave.
-void totem_worker_connects(struct sim_node *node, uint32_t pid);
-void totem_worker_gone(struct sim_node *node, uint32_t pid, bool is_clean);
-void totem_quorum_tell(struct sim_node *node);
-// The node's corosync ends at once, and its queues with it.
-void totem_stop(struct sim_node *node);
+// Simulated corosync, over the nodes.
+void sim_totem_init(struct sim *sim);
 
 // --- disk ------------------------------------------------------------------------------------
 
@@ -235,8 +193,8 @@ struct sim {
     struct sim_life *lives; // SIM_LIVES_MAX
     uint32_t epoch_count;
     struct sim_epoch *epochs;
-    bool is_healing;  // no new faults
-    bool is_two_node; // corosync's two_node with wait_for_all (rule 26)
+    bool is_healing; // no new faults
+    struct totem totem;
     // LINK(a, b): the lock link of node a to node b is down, as a sees it, since then; 0: it is up.
     uint64_t link_down_ns[SIM_NODES_MAX][SIM_NODES_MAX];
     bool is_failed;

@@ -33,11 +33,11 @@ tests/journal-sim_SOURCES   := tests/sim/journal_sim.c $(JOURNAL_SIM_SOURCES)
 tests/journal-sim_LIBRARIES := journal base
 
 # Membership: whole lives of nodes, their heartbeats and leases, under a simulated corosync.
-MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_disk.c \
-                          tests/sim/membership_found.c tests/sim/membership_history.c \
-                          tests/sim/membership_life.c tests/sim/membership_node.c \
-                          tests/sim/membership_reports.c \
-                          tests/sim/membership_totem.c tests/sim/world.c tests/sim/sabotage_switch.c
+MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_corosync.c \
+                          tests/sim/membership_disk.c tests/sim/membership_found.c \
+                          tests/sim/membership_history.c tests/sim/membership_life.c \
+                          tests/sim/membership_node.c tests/sim/membership_reports.c \
+                          tests/sim/totem.c tests/sim/world.c tests/sim/sabotage_switch.c
 
 TEST_PROGRAMS += tests/membership-sim
 tests/membership-sim_SOURCES   := tests/sim/membership_sim.c $(MEMBERSHIP_SIM_SOURCES)
@@ -118,11 +118,13 @@ RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c test
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
                      tests/sim/ring3_faults_disk.c tests/sim/ring3_faults_network.c \
                      tests/sim/ring3_faults_nodes.c tests/sim/ring3_files.c \
-                     tests/sim/ring3_freeze.c \
-                     tests/sim/ring3_guard.c tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
+                     tests/sim/ring3_freeze.c tests/sim/ring3_guard.c tests/sim/ring3_harm.c \
+                     tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
-                     tests/sim/ring3_names.c tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
-                     tests/sim/membership_totem.c tests/sim/ring2_fsck.c \
+                     tests/sim/ring3_attributes.c tests/sim/ring3_lane.c tests/sim/ring3_looks.c \
+                     tests/sim/ring3_names.c tests/sim/ring3_ranges.c tests/sim/ring3_sight.c \
+                     tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
+                     tests/sim/totem.c tests/sim/ring2_fsck.c \
                      tests/sim/ring2_interrupt.c tests/sim/ring2_node.c tests/sim/disk.c \
                      tests/sim/disk_pages.c tests/sim/world.c tests/sim/sabotage_switch.c
 RING3_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_structures journal dlm frontend \

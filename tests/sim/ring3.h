@@ -8,7 +8,7 @@
 //   ┌────▼──────────────────────────────────────▼─┐  a machine: clock, power, network
 //   │ life: volume ─ locks ─ cluster ─ heartbeat  │  ... and its guard
 //   └──────┬───────────────┬─────────┬────────────┘
-//      sim_disk        ring3_transport   ring3_corosync (membership_totem.c)
+//      sim_disk        ring3_transport   ring3_corosync (totem.c)
 //
 //   ring3_life.c       a life, as fs/worker.c leads it    ring3_model.c   what may be seen
 //   ring3_heartbeat.c  dlm/heartbeat.h over events        ring3_tree.c    names
@@ -35,6 +35,7 @@
 
 struct block_device;
 struct cluster;
+struct range_locks;
 struct open_file;
 struct ring3;
 struct ring3_client;
@@ -149,8 +150,14 @@ struct ring3_life {
     struct world_event wake; // from a pause
     LIST_HEAD(ring3_handles, ring3_handle) handles;
     struct ring3_memory memory; // what of its changes is known to survive
+    struct range_locks *range_locks;
+    LIST_HEAD(ring3_lock_requests, ring3_lock_request) lock_requests;
 };
 
+// Something has changed that those who wait for it look at.
+void ring3_life_moved(struct ring3_life *life);
+// What it has answered may be lost from now on, and it answers no more.
+void ring3_life_mark_dead(struct ring3_life *life);
 // A machine's next worker starts.
 void ring3_life_start(struct ring3_machine *machine);
 // The process is gone, now; with_machine: nobody on that machine hears of it. Outside of
@@ -188,6 +195,11 @@ struct ring3_handle *ring3_handle_new(struct ring3_life *life, struct open_file 
                                       struct ring3_object *object, int flags);
 // The client has no use for it any more; it was released, or its life is over.
 void ring3_handle_free(struct ring3_handle *handle);
+
+// ring3_ranges.c: byte-range locks of a life that joined; it leaves, or is dead; its memory goes.
+void ring3_ranges_start(struct ring3_life *life);
+void ring3_ranges_stop(struct ring3_life *life);
+void ring3_ranges_free(struct ring3_life *life);
 
 // --- the shells' other sides ---------------------------------------------------------------------
 

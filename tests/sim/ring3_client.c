@@ -163,10 +163,8 @@ static void step(struct ring3_client *client)
         unsigned share; // of 100
         void (*step)(struct ring3_client *client);
     } steps[] = {
-        {44, ring3_names_step},
-        {10, ring3_attributes_step},
-        {42, ring3_files_step},
-        {4, ring3_sync_step},
+        {42, ring3_names_step}, {9, ring3_attributes_step}, {40, ring3_files_step},
+        {4, ring3_sync_step},   {5, ring3_ranges_step},
     };
     uint64_t dice = ring3_choose(client, 100);
     unsigned i = 0;
@@ -209,6 +207,7 @@ void ring3_client_work(void *argument)
             client->at = NULL;
         rest(client, draw_pause(client));
     }
+    ring3_ranges_end(client);
     ring3->clients_at_work--;
 }
 

@@ -5,10 +5,18 @@
 #pragma once
 
 #include "fs/operation.h"
+#include "fs/range_locks.h"
 #include "tests/sim/ring3.h"
 #include "tests/sim/ring3_tree.h"
 
 enum { RING3_HANDLES = 4 };
+
+// A byte range that a client was told is its own.
+struct ring3_range {
+    struct ring3_life *life; // through which; NULL: it has none
+    struct range_lock lock;
+    ring3_tick since;
+};
 
 struct ring3_client {
     struct ring3 *ring3;
@@ -17,6 +25,7 @@ struct ring3_client {
     struct ring3_machine *at; // that it likes
     unsigned settled_deaths;  // ring3->deaths when all its names were certain
     struct ring3_handle *handles[RING3_HANDLES];
+    struct ring3_range range;
 };
 
 // One operation. It begins with ring3_act_begin, which may wait; false: try elsewhere.
@@ -54,7 +63,14 @@ void ring3_names_step(struct ring3_client *client);
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind);
 void ring3_attributes_step(struct ring3_client *client);
 void ring3_files_step(struct ring3_client *client);
+void ring3_act_say_object(struct ring3_act *act, const struct ring3_object *object);
+// One transfer past the core, as fs/lane.c does it. False: it is the core's.
+bool ring3_lane_serves(struct ring3_life *life, struct open_file *open, bool is_write,
+                       uint64_t offset, uint8_t *buffer, size_t length, long *result);
 void ring3_sync_step(struct ring3_client *client);
+void ring3_ranges_step(struct ring3_client *client);
+// The client has done its work: nobody is to wait for its range.
+void ring3_ranges_end(struct ring3_client *client);
 
 // The same looks for the final check, from any life. False: the history has failed, or the life
 // has.

@@ -76,6 +76,23 @@ void ring3_content_change(struct ring3_content *content, struct ring3_change *ch
     }
 }
 
+void ring3_content_copy(struct ring3_content *content, struct ring3_change *change, unsigned first,
+                        unsigned count, const struct ring3_content *from, unsigned from_first)
+{
+    for (unsigned i = 0; i < count; i++)
+        ring3_cell_change(&content->cells[first + i], change,
+                          ring3_cell_latest(&from->cells[from_first + i]));
+}
+
+bool ring3_content_is_known(const struct ring3_content *content, unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++) {
+        if (!ring3_cell_is_certain(&content->cells[i]))
+            return false;
+    }
+    return !ring3_content_is_busy(content, first, count);
+}
+
 void ring3_content_undo(struct ring3_content *content, struct ring3_change *change)
 {
     ring3_cell_undo(&content->size, change);

@@ -30,6 +30,11 @@ bool ring3_content_is_busy(const struct ring3_content *content, unsigned first, 
 // Cells [first, first + count) get the write's stamps; with number 0 zeros.
 void ring3_content_change(struct ring3_content *content, struct ring3_change *change,
                           unsigned first, unsigned count, uint64_t number);
+// ... the stamps that stand in another file, one for certain in each cell.
+void ring3_content_copy(struct ring3_content *content, struct ring3_change *change, unsigned first,
+                        unsigned count, const struct ring3_content *from, unsigned from_first);
+// What those cells hold is known, and nobody changes them.
+bool ring3_content_is_known(const struct ring3_content *content, unsigned first, unsigned count);
 void ring3_content_undo(struct ring3_content *content, struct ring3_change *change);
 void ring3_content_synced(struct ring3_content *content, const struct ring3_memory *memory,
                           ring3_tick begin);

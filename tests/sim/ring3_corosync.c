@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// dlm/membership_corosync.h over the corosync that the membership simulator plays
-// (membership_totem.c): its struct sim here is nothing but the totem's, and each of its lives only
-// says what a worker's connection is like.
+// dlm/membership_corosync.h over the simulated corosync (totem.h), whose workers are the machines'
+// lives.
 #include "dlm/membership_corosync.h"
 
 #include <stdlib.h>
@@ -10,8 +9,8 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/base/text.h"
-#include "tests/sim/membership_world.h"
 #include "tests/sim/ring3.h"
+#include "tests/sim/totem.h"
 
 struct corosync {
     struct corosync_open_config config;
@@ -19,59 +18,39 @@ struct corosync {
     bool has_left;
 };
 
-struct ring3_totem {
-    struct sim sim; // first: lives, slots and epochs of it stay empty
-    struct ring3 *ring3;
-    struct sim_life connections[SIM_NODES_MAX];
-    bool waits_for_ring[SIM_NODES_MAX]; // came while its corosync was in none: joins with the next
+// A machine's corosync, and the connection of the worker there.
+struct ring3_node {
+    struct totem_node totem; // first
+    struct ring3_machine *machine;
+    uint32_t pid; // of the worker; 0: none
+    struct totem_worker worker;
+    bool waits_for_ring; // came while its corosync was in none: joins with the next
 };
 
-static struct ring3_totem *totem_of(struct sim *sim)
+struct ring3_totem {
+    struct totem totem; // first
+    struct world world;
+    struct ring3 *ring3;
+    struct ring3_node nodes[TOTEM_NODES_MAX];
+};
+
+static struct ring3_node *node_of(const struct ring3_machine *machine)
 {
-    return (struct ring3_totem *)sim;
+    return &machine->ring3->totem->nodes[machine->node_id - 1];
 }
 
-static struct sim_node *node_of(const struct ring3_machine *machine)
+// --- what totem.c asks for ---------------------------------------------------------------------
+
+static bool worker(const struct totem_node *totem_node, struct totem_worker *worker)
 {
-    return &machine->ring3->totem->sim.nodes[machine->node_id - 1];
+    const struct ring3_node *node = (const struct ring3_node *)totem_node;
+    *worker = node->worker;
+    return node->pid != 0;
 }
 
-// --- what membership_totem.c asks for ----------------------------------------------------------
-
-uint64_t sim_below(struct sim *sim, uint64_t bound)
+static void tell(struct totem_node *totem_node, const struct membership_event *event)
 {
-    return bound > 0 ? random_below(&sim->world.random, bound) : 0;
-}
-
-bool sim_one_in(struct sim *sim, uint64_t n)
-{
-    return random_one_in(&sim->world.random, n);
-}
-
-uint64_t sim_between(struct sim *sim, uint64_t low_ns, uint64_t high_ns)
-{
-    return low_ns + sim_below(sim, high_ns - low_ns + 1);
-}
-
-void sim_proved_delivered(struct sim_node *node)
-{
-    (void)node; // the membership simulator aims a fault there
-}
-
-void sim_trace(struct sim *sim, const char *format, ...)
-{
-    char line[300];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    ring3_trace(totem_of(sim)->ring3, "%s", line);
-}
-
-void life_event(struct sim_life *connection, const struct membership_event *event)
-{
-    const struct ring3_machine *machine =
-        &totem_of(connection->sim)->ring3->machines[connection->node->node_id - 1];
+    const struct ring3_machine *machine = ((const struct ring3_node *)totem_node)->machine;
     const struct ring3_life *life = machine->life;
     if (life == NULL || life->is_killed || life->corosync == NULL)
         return;
@@ -81,6 +60,11 @@ void life_event(struct sim_life *connection, const struct membership_event *even
         ring3_trace(life->ring3, "life %u <- %s", life->number, text.bytes);
     }
     life->corosync->config.event(life->corosync->config.context, event);
+}
+
+static void trace(struct totem *totem, const char *line)
+{
+    ring3_trace(((struct ring3_totem *)totem)->ring3, "%s", line);
 }
 
 // --- the contract ----------------------------------------------------------------------------
@@ -120,10 +104,9 @@ int corosync_open(const struct corosync_open_config *config, struct corosync **o
 {
     struct corosync *corosync = calloc(1, sizeof(*corosync));
     struct ring3_life *life = (struct ring3_life *)config->environment;
-    struct ring3_totem *totem = life->ring3->totem;
-    struct sim_node *node = node_of(life->machine);
+    struct ring3_node *node = node_of(life->machine);
     CHECK(corosync != NULL);
-    if (!node->has_corosync) {
+    if (!node->totem.has_corosync) {
         free(corosync);
         return -ERROR_COROSYNC;
     }
@@ -133,27 +116,21 @@ int corosync_open(const struct corosync_open_config *config, struct corosync **o
     *out = corosync;
     if (life->is_killed)
         return 0;
-    struct sim_life *connection = &totem->connections[node->node_id - 1];
-    *connection = (struct sim_life){.sim = &totem->sim,
-                                    .node = node,
-                                    .process = {node->node_id, life->pid},
-                                    .is_alive = true,
-                                    .is_connected = true,
-                                    .is_paused = ring3_life_is_paused(life)};
-    node->life = connection;
-    totem->waits_for_ring[node->node_id - 1] = node->ring == NULL;
-    if (node->ring != NULL)
-        totem_worker_connects(node, life->pid);
+    node->pid = life->pid;
+    node->worker = (struct totem_worker){true, ring3_life_is_paused(life), 0};
+    node->waits_for_ring = node->totem.ring == NULL;
+    if (node->totem.ring != NULL)
+        totem_worker_connects(&node->totem, life->pid);
     return 0;
 }
 
 static void disconnect(struct ring3_life *life, bool is_clean)
 {
-    struct sim_node *node = node_of(life->machine);
-    if (node->life == NULL || node->life->process.pid != life->pid)
+    struct ring3_node *node = node_of(life->machine);
+    if (node->pid != life->pid)
         return;
-    node->life = NULL;
-    totem_worker_gone(node, life->pid, is_clean);
+    node->pid = 0;
+    totem_worker_gone(&node->totem, life->pid, is_clean);
 }
 
 void corosync_close(struct corosync *corosync)
@@ -168,7 +145,8 @@ void corosync_multicast(struct corosync *corosync, const uint8_t *bytes, size_t 
 {
     const struct ring3_life *life = corosync->life;
     if (!life->is_killed && !corosync->has_left)
-        totem_send(node_of(life->machine), corosync_self(corosync), TOTEM_BYTES, bytes, length);
+        totem_send(&node_of(life->machine)->totem, corosync_self(corosync), TOTEM_BYTES, bytes,
+                   length);
 }
 
 void corosync_leave(struct corosync *corosync)
@@ -178,7 +156,7 @@ void corosync_leave(struct corosync *corosync)
 
 bool corosync_is_connected(const struct corosync *corosync)
 {
-    return !corosync->life->is_killed && node_of(corosync->life->machine)->has_corosync;
+    return !corosync->life->is_killed && node_of(corosync->life->machine)->totem.has_corosync;
 }
 
 struct membership_process corosync_self(const struct corosync *corosync)
@@ -190,86 +168,85 @@ struct membership_process corosync_self(const struct corosync *corosync)
 
 struct ring3_totem *ring3_totem_new(struct ring3 *ring3, uint64_t seed, struct scheduler *scheduler)
 {
+    static const struct totem_host host = {.worker = worker, .event = tell, .trace = trace};
     struct ring3_totem *totem = calloc(1, sizeof(*totem));
     CHECK(totem != NULL);
     totem->ring3 = ring3;
-    totem->sim.node_count = ring3->machine_count;
-    totem->sim.is_two_node = ring3->machine_count == 2;
-    world_init(&totem->sim.world, seed, scheduler);
-    for (uint32_t i = 0; i < ring3->machine_count; i++) {
-        totem->sim.nodes[i].sim = &totem->sim;
-        totem->sim.nodes[i].node_id = i + 1;
+    world_init(&totem->world, seed, scheduler);
+    totem_init(&totem->totem, &totem->world, &host);
+    totem->totem.is_two_node = ring3->machine_count == 2;
+    for (unsigned i = 0; i < ring3->machine_count; i++) {
+        totem->nodes[i].machine = &ring3->machines[i];
+        totem_node_add(&totem->totem, &totem->nodes[i].totem);
     }
-    totem_init(&totem->sim);
     return totem;
 }
 
 void ring3_totem_free(struct ring3_totem *totem)
 {
-    totem_deinit(&totem->sim);
-    world_deinit(&totem->sim.world);
+    totem_deinit(&totem->totem);
+    world_deinit(&totem->world);
     free(totem);
 }
 
 struct world *ring3_totem_world(struct ring3_totem *totem)
 {
-    return &totem->sim.world;
+    return &totem->world;
 }
 
 void ring3_totem_machine(struct ring3_machine *machine, bool is_up)
 {
-    struct sim_node *node = node_of(machine);
+    struct ring3_node *node = node_of(machine);
     if (!is_up) {
-        node->life = NULL;
-        totem_stop(node);
+        node->pid = 0;
+        totem_stop(&node->totem);
         return;
     }
-    node->has_corosync = true;
-    node->restarted = true;
+    node->totem.has_corosync = true;
+    node->totem.restarted = true;
 }
 
 void ring3_totem_corosync(struct ring3_machine *machine, bool is_up)
 {
     struct membership_event lost = {.type = MEMBERSHIP_EVENT_LOST};
-    struct sim_node *node = node_of(machine);
-    if (!machine->is_up || node->has_corosync == is_up)
+    struct ring3_node *node = node_of(machine);
+    if (!machine->is_up || node->totem.has_corosync == is_up)
         return;
     ring3_trace(machine->ring3, "n%u: corosync %s", machine->node_id, is_up ? "returns" : "dies");
     if (is_up) {
         ring3_totem_machine(machine, true);
         return;
     }
-    totem_stop(node);
-    if (node->life == NULL)
+    totem_stop(&node->totem);
+    if (node->pid == 0)
         return;
-    node->life->is_connected = false;
-    life_event(node->life, &lost);
+    node->worker.is_connected = false;
+    tell(&node->totem, &lost);
 }
 
-static void reconnect(struct sim_node *node)
+static void reconnect(struct ring3_node *node)
 {
     struct membership_event event = {.type = MEMBERSHIP_EVENT_RECONNECTED};
-    bool *waits_for_ring = &totem_of(node->sim)->waits_for_ring[node->node_id - 1];
-    if (node->life == NULL || !node->has_corosync)
+    bool waits_for_ring = node->waits_for_ring;
+    if (node->pid == 0 || !node->totem.has_corosync)
         return;
-    if (node->life->is_connected) {
-        if (*waits_for_ring)
-            totem_worker_connects(node, node->life->process.pid);
-        *waits_for_ring = false;
+    node->waits_for_ring = false;
+    if (node->worker.is_connected) {
+        if (waits_for_ring)
+            totem_worker_connects(&node->totem, node->pid);
         return;
     }
-    *waits_for_ring = false;
-    node->life->is_connected = true;
-    totem_worker_connects(node, node->life->process.pid);
-    life_event(node->life, &event);
+    node->worker.is_connected = true;
+    totem_worker_connects(&node->totem, node->pid);
+    tell(&node->totem, &event);
 }
 
 void ring3_totem_reform(struct ring3 *ring3)
 {
-    uint32_t component[SIM_NODES_MAX] = {0};
+    uint32_t component[TOTEM_NODES_MAX] = {0};
     for (uint32_t i = 0; i < ring3->machine_count; i++)
         component[i] = ring3->machines[i].component;
-    totem_reform(&ring3->totem->sim, component);
+    totem_reform(&ring3->totem->totem, component);
     for (uint32_t i = 0; i < ring3->machine_count; i++)
         reconnect(node_of(&ring3->machines[i]));
 }
@@ -281,15 +258,16 @@ void ring3_totem_worker_gone(struct ring3_life *life)
 
 void ring3_totem_pause(struct ring3_life *life, bool is_paused)
 {
-    struct sim_node *node = node_of(life->machine);
-    if (node->life != NULL && node->life->process.pid == life->pid)
-        node->life->is_paused = is_paused;
+    struct ring3_node *node = node_of(life->machine);
+    if (node->pid == life->pid)
+        node->worker.is_paused = is_paused;
 }
 
+// The guard says that the life's I/O has drained.
 bool ring3_totem_drained(struct ring3_life *life)
 {
     struct ring3 *ring3 = life->ring3;
-    const struct sim_node *from = node_of(life->machine);
+    const struct totem_node *from = &node_of(life->machine)->totem;
     struct membership_event drained = {
         .type = MEMBERSHIP_EVENT_DRAINED,
         .drained = {.node = {life->machine->node_id, life->slot, life->incarnation}}};
@@ -297,9 +275,9 @@ bool ring3_totem_drained(struct ring3_life *life)
         return false;
     drained.drained.ring = from->ring->id;
     for (uint32_t i = 0; i < ring3->machine_count; i++) {
-        const struct sim_node *node = node_of(&ring3->machines[i]);
-        if (node->ring == from->ring && node->life != NULL && !node->life->is_paused)
-            life_event(node->life, &drained);
+        struct ring3_node *node = node_of(&ring3->machines[i]);
+        if (node->totem.ring == from->ring && node->pid != 0 && !node->worker.is_paused)
+            tell(&node->totem, &drained);
     }
     return true;
 }

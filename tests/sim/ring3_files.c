@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations on attributes and content, through the core and past it, as lanes go.
+// Operations on content, through the core and past it (ring3_lane.c).
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -13,203 +13,6 @@
 #include "fs/pass.h"
 #include "fs/volume.h"
 #include "tests/sim/ring3_client.h"
-
-enum { XATTR_BYTES_MAX = 700 };
-
-static void say_object(struct ring3_act *act, const struct ring3_object *object)
-{
-    snprintf(act->where, sizeof(act->where), "%u (inode %llu)", object->id,
-             (unsigned long long)object->inode);
-}
-
-// --- attributes ----------------------------------------------------------------------------------
-
-static const char *check_attributes(struct ring3_act *act, struct ring3_object *object,
-                                    const struct attributes *found)
-{
-    struct ring3 *ring3 = act->client->ring3;
-    unsigned links = ring3_object_links(ring3->tree, object);
-    bool is_own =
-        act->client->number == RING3_NOBODY ||
-        (object->owner == act->client->number && act->client->settled_deaths == ring3->deaths);
-    if (found->generation != object->generation)
-        return "another generation";
-    if (object->owner != RING3_NOBODY &&
-        !ring3_cell_seen(&ring3->memories, &object->mode, &act->life->memory, act->begin,
-                         found->stat.st_mode))
-        return ring3->memories.why;
-    if (is_own && object->kind != RING3_DIRECTORY && object->owner != RING3_NOBODY &&
-        found->stat.st_nlink != links)
-        return "another number of links";
-    return NULL;
-}
-
-bool ring3_look_attributes(struct ring3_client *client, struct ring3_object *object)
-{
-    struct ring3_act act;
-    struct attributes found;
-    say_object(&act, object);
-    if (!ring3_act_begin(&act, client, "getattr", false))
-        return false;
-    int result = operation_get_attributes(ring3_act_volume(&act), object->inode, &found);
-    if (ring3_act_end(&act, result, 0) != RING3_DONE)
-        return false;
-    const char *why = check_attributes(&act, object, &found);
-    if (why != NULL)
-        ring3_act_wrong(&act, why);
-    return why == NULL;
-}
-
-static void change_mode(struct ring3_client *client, struct ring3_object *object)
-{
-    struct ring3_act act;
-    struct attributes wanted = {0}, out;
-    say_object(&act, object);
-    if (object->kind == RING3_SYMLINK || !ring3_act_begin(&act, client, "chmod", true))
-        return;
-    wanted.stat.st_mode = (mode_t)(0400 | ring3_choose(client, 01000));
-    ring3_cell_change(&object->mode, act.change,
-                      ring3_kind_mode(object->kind) | wanted.stat.st_mode);
-    int result =
-        operation_set_attributes(ring3_act_volume(&act), object->inode, &wanted, SET_MODE, &out);
-    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
-        ring3_cell_undo(&object->mode, act.change);
-}
-
-// The value says its number, and its length follows from it.
-static size_t make_xattr(uint64_t number, uint8_t *value)
-{
-    size_t length = 8 + number * 37 % (XATTR_BYTES_MAX - 8);
-    memset(value, (int)(number & 0xff), length);
-    memcpy(value, &number, sizeof(number));
-    return length;
-}
-
-static void set_xattr(struct ring3_client *client, struct ring3_object *object)
-{
-    struct ring3_act act;
-    uint8_t value[XATTR_BYTES_MAX];
-    say_object(&act, object);
-    if (object->kind == RING3_SYMLINK || object->kind == RING3_FIFO ||
-        !ring3_cell_is_certain(&object->xattr))
-        return;
-    bool removes = ring3_cell_latest(&object->xattr) != 0 && ring3_choose(client, 4) == 0;
-    if (!ring3_act_begin(&act, client, removes ? "removexattr" : "setxattr", true))
-        return;
-    uint64_t number = removes ? 0 : act.begin;
-    ring3_cell_change(&object->xattr, act.change, number);
-    int result = removes ? operation_remove_xattr(ring3_act_volume(&act), object->inode, "user.a")
-                         : operation_set_xattr(ring3_act_volume(&act), object->inode, "user.a",
-                                               value, make_xattr(number, value), 0);
-    if (ring3_act_end(&act, result, 0) == RING3_REFUSED)
-        ring3_cell_undo(&object->xattr, act.change);
-}
-
-static void get_xattr(struct ring3_client *client, struct ring3_object *object)
-{
-    struct ring3_act act;
-    uint8_t value[XATTR_BYTES_MAX], expected[XATTR_BYTES_MAX];
-    uint64_t number = 0;
-    say_object(&act, object);
-    if (!ring3_act_begin(&act, client, "getxattr", false))
-        return;
-    ssize_t result =
-        operation_get_xattr(ring3_act_volume(&act), object->inode, "user.a", value, sizeof(value));
-    enum ring3_answer answer = ring3_act_end(&act, result, result == -ENODATA ? -ENODATA : 0);
-    if (answer == RING3_UNKNOWN || answer == RING3_WRONG)
-        return;
-    if (answer == RING3_DONE) {
-        memcpy(&number, value, sizeof(number));
-        if (result < 8 || make_xattr(number, expected) != (size_t)result ||
-            memcmp(value, expected, (size_t)result) != 0) {
-            ring3_act_wrong(&act, "its value is of two pieces");
-            return;
-        }
-    }
-    if (!ring3_cell_seen(&client->ring3->memories, &object->xattr, &act.life->memory, act.begin,
-                         number))
-        ring3_act_wrong(&act, client->ring3->memories.why);
-}
-
-void ring3_attributes_step(struct ring3_client *client)
-{
-    struct ring3_object *object = ring3_names_choose(client, -1);
-    if (object == NULL || object->inode == 0)
-        return;
-    switch (ring3_choose(client, 5)) {
-    case 0:
-        ring3_look_attributes(client, object);
-        break;
-    case 1:
-    case 2:
-        change_mode(client, object);
-        break;
-    case 3:
-        set_xattr(client, object);
-        break;
-    default:
-        get_xattr(client, object);
-        break;
-    }
-}
-
-// --- lanes ---------------------------------------------------------------------------------------
-
-// Behind the seam buffers are aligned to a block; a lane's need only be to a sector.
-static long transfer_piece(struct ring3_life *life, bool is_write, uint64_t at, uint8_t *bytes,
-                           size_t length)
-{
-    struct scheduler *scheduler = life->ring3->scheduler;
-    uint8_t *aligned = block_buffer_new(length);
-    if (is_write)
-        memcpy(aligned, bytes, length);
-    long result = is_write ? block_device_write(life->path, scheduler, at, aligned, length)
-                           : block_device_read(life->path, scheduler, at, aligned, length);
-    if (!is_write && result == 0)
-        memcpy(bytes, aligned, length);
-    free(aligned);
-    return result;
-}
-
-// One transfer past the core, as fs/lane.c does it: false if any of it is the core's.
-static bool transfer(struct ring3_life *life, struct open_file *open, bool is_write,
-                     uint64_t offset, uint8_t *buffer, size_t length, long *result)
-{
-    struct pass *pass = open_file_pass(open);
-    size_t done = 0;
-    *result = 0;
-    if ((offset | length) % life->path->sector_bytes != 0 || offset + length > pass_size(pass))
-        return false;
-    while (done < length && *result == 0) {
-        uint64_t at, run;
-        if (!pass_translate(pass, offset + done, &at, &run))
-            return false;
-        if (run > length - done)
-            run = length - done;
-        if (run % life->path->sector_bytes != 0)
-            return false;
-        *result = transfer_piece(life, is_write, at, buffer + done, run);
-        done += run;
-    }
-    if (*result == 0)
-        *result = (long)length;
-    return true;
-}
-
-static bool lane_serves(struct ring3_life *life, struct open_file *open, bool is_write,
-                        uint64_t offset, uint8_t *buffer, size_t length, long *result)
-{
-    struct pass *pass = open_file_pass(open);
-    struct environment *environment = &life->world_node.environment;
-    bool is_served = false;
-    if (!pass_enter(pass, is_write ? PASS_WRITE : PASS_READ))
-        return false;
-    if (gate_is_open(&life->gate, environment_boot_ns(environment)))
-        is_served = transfer(life, open, is_write, offset, buffer, length, result);
-    pass_leave(pass);
-    life->ring3->result.transfers += is_served;
-    return is_served;
-}
 
 // --- content -------------------------------------------------------------------------------------
 
@@ -250,7 +53,7 @@ static void write_range(struct ring3_client *client, struct ring3_handle *handle
     uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
     size_t length = (size_t)range.count * RING3_CELL_BYTES;
     struct ring3_act act;
-    say_object(&act, object);
+    ring3_act_say_object(&act, object);
     if (ring3_content_is_busy(content, range.first, range.count) ||
         !ring3_act_begin(&act, client, "write", true))
         return;
@@ -260,7 +63,7 @@ static void write_range(struct ring3_client *client, struct ring3_handle *handle
     uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
     ring3_content_fill(buffer, act.begin, range.first, range.count);
     long result;
-    if (!lane_serves(act.life, handle->open, true, offset, buffer, length, &result))
+    if (!ring3_lane_serves(act.life, handle->open, true, offset, buffer, length, &result))
         result = operation_write(ring3_act_volume(&act), handle->open, offset, buffer, length);
     enum ring3_answer answer = ring3_act_end(&act, result, 0);
     if (answer == RING3_REFUSED)
@@ -279,14 +82,14 @@ static bool read_range(struct ring3_client *client, struct ring3_handle *handle,
     size_t length = (size_t)range.count * RING3_CELL_BYTES;
     long expected = offset >= size ? 0 : (long)(size - offset < length ? size - offset : length);
     struct ring3_act act;
-    say_object(&act, object);
+    ring3_act_say_object(&act, object);
     if (!ring3_act_begin(&act, client, "read", false))
         return false;
     uint8_t *buffer = block_buffer_new(length + 2 * BLOCK_BYTES);
     long result;
     bool holds = true;
     if (expected != (long)length ||
-        !lane_serves(act.life, handle->open, false, offset, buffer, length, &result))
+        !ring3_lane_serves(act.life, handle->open, false, offset, buffer, length, &result))
         result = operation_read(ring3_act_volume(&act), handle->open, offset, buffer, length);
     if (ring3_act_end(&act, result, 0) != RING3_DONE) {
         holds = false;
@@ -312,7 +115,7 @@ static void set_size(struct ring3_client *client, struct ring3_object *object)
     struct attributes wanted = {0}, out;
     if (ring3_choose(client, 3) == 0)
         cells = (unsigned)ring3_choose(client, 4);
-    say_object(&act, object);
+    ring3_act_say_object(&act, object);
     if (content->is_shared || !ring3_act_begin(&act, client, "truncate", true))
         return;
     wanted.stat.st_size = (off_t)cells * RING3_CELL_BYTES;
@@ -344,7 +147,7 @@ static void allocate(struct ring3_client *client, struct ring3_handle *handle)
     uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
     uint64_t length = (uint64_t)range.count * RING3_CELL_BYTES;
     struct ring3_act act;
-    say_object(&act, handle->object);
+    ring3_act_say_object(&act, handle->object);
     if (ring3_content_is_busy(content, range.first, range.count) ||
         !ring3_act_begin(&act, client, modes[dice].what, true))
         return;
@@ -362,7 +165,7 @@ static void allocate(struct ring3_client *client, struct ring3_handle *handle)
 static void sync_file(struct ring3_client *client, struct ring3_handle *handle)
 {
     struct ring3_act act;
-    say_object(&act, handle->object);
+    ring3_act_say_object(&act, handle->object);
     if (!ring3_act_begin(&act, client, "fsync", false))
         return;
     int result =
@@ -377,7 +180,7 @@ static struct ring3_handle *open_object(struct ring3_client *client, struct ring
 {
     struct ring3_act act;
     struct open_file *open = NULL;
-    say_object(&act, object);
+    ring3_act_say_object(&act, object);
     if (!ring3_act_begin(&act, client, "open", false))
         return NULL;
     act.life->user_count++; // until the handle stands in its list
@@ -392,12 +195,10 @@ static struct ring3_handle *open_object(struct ring3_client *client, struct ring
     return handle;
 }
 
-static void close_handle(struct ring3_client *client, unsigned index)
+static void close_it(struct ring3_client *client, struct ring3_handle *handle)
 {
-    struct ring3_handle *handle = client->handles[index];
     struct ring3_life *life = handle->life;
     struct open_file *open = handle->open;
-    client->handles[index] = NULL;
     handle->open = NULL; // from here on it is not the life's to release
     if (open != NULL) {
         life->user_count++;
@@ -410,6 +211,13 @@ static void close_handle(struct ring3_client *client, unsigned index)
         object->is_gone = true;
 }
 
+static void close_handle(struct ring3_client *client, unsigned index)
+{
+    struct ring3_handle *handle = client->handles[index];
+    client->handles[index] = NULL;
+    close_it(client, handle);
+}
+
 // After a death the size of what only this client writes has to be asked for.
 static bool settle_content(struct ring3_client *client, struct ring3_object *object)
 {
@@ -418,7 +226,7 @@ static bool settle_content(struct ring3_client *client, struct ring3_object *obj
     struct attributes found;
     if (ring3_cell_is_certain(&object->content->size))
         return true;
-    say_object(&act, object);
+    ring3_act_say_object(&act, object);
     if (!ring3_act_begin(&act, client, "look at the size", false))
         return false;
     int result = operation_get_attributes(ring3_act_volume(&act), object->inode, &found);
@@ -471,6 +279,42 @@ static struct ring3_handle *choose_handle(struct ring3_client *client, unsigned 
     return client->handles[*index];
 }
 
+// From one file that only this client writes to another one.
+static void copy_range(struct ring3_client *client, struct ring3_handle *to)
+{
+    struct ring3_object *source = ring3_names_choose(client, RING3_FILE), *target = to->object;
+    struct range range = draw_range(client);
+    unsigned from_first = (unsigned)ring3_choose(client, RING3_FILE_CELLS - range.count + 1);
+    if (source == NULL || source == target || source->inode == 0 || target->content->is_shared ||
+        !settle_content(client, source))
+        return;
+    struct ring3_handle *from = open_object(client, source);
+    if (from == NULL)
+        return;
+    uint64_t from_offset = (uint64_t)from_first * RING3_CELL_BYTES;
+    uint64_t offset = (uint64_t)range.first * RING3_CELL_BYTES;
+    uint64_t length = (uint64_t)range.count * RING3_CELL_BYTES;
+    struct ring3_act act;
+    ring3_act_say_object(&act, target);
+    if (from->life == to->life && from_offset + length <= size_of(source->content) &&
+        ring3_content_is_known(source->content, from_first, range.count) &&
+        !ring3_content_is_busy(target->content, range.first, range.count) && to->open != NULL &&
+        from->open != NULL && ring3_act_begin(&act, client, "copy_file_range", true)) {
+        ring3_content_copy(target->content, act.change, range.first, range.count, source->content,
+                           from_first);
+        if (offset + length > size_of(target->content))
+            ring3_cell_change(&target->content->size, act.change, offset + length);
+        long result = operation_copy(ring3_act_volume(&act), from->open, from_offset, to->open,
+                                     offset, length);
+        bool is_short = result >= 0 && result != (long)length;
+        enum ring3_answer answer = ring3_act_end(&act, is_short ? -EIO : result, 0);
+        if (answer == RING3_REFUSED)
+            ring3_content_undo(target->content, act.change);
+        size_end(&act, target->content);
+    }
+    close_it(client, from);
+}
+
 void ring3_files_step(struct ring3_client *client)
 {
     unsigned index;
@@ -481,8 +325,10 @@ void ring3_files_step(struct ring3_client *client)
         return;
     handle->life->user_count++; // it is not released meanwhile
     uint64_t dice = ring3_choose(client, 100);
-    if (dice < 40)
+    if (dice < 37)
         write_range(client, handle);
+    else if (dice < 41)
+        copy_range(client, handle);
     else if (dice < 70)
         read_range(client, handle, draw_range(client));
     else if (dice < 78)

@@ -28,7 +28,7 @@ static struct environment *environment_of(struct ring3_life *life)
     return &life->world_node.environment;
 }
 
-static void moved(struct ring3_life *life)
+void ring3_life_moved(struct ring3_life *life)
 {
     wait_queue_wake_all(life->ring3->scheduler, &life->moved);
 }
@@ -53,11 +53,11 @@ static void drain(void *argument)
         environment_sleep(environment_of(life), 20 * RING3_MS);
     life->is_drained = true;
     life->is_draining = false;
-    moved(life);
+    ring3_life_moved(life);
 }
 
 // What it has answered may be lost from now on, and it answers no more.
-static void mark_dead(struct ring3_life *life)
+void ring3_life_mark_dead(struct ring3_life *life)
 {
     if (!life->memory.is_dead)
         life->ring3->deaths++;
@@ -68,20 +68,20 @@ static void volume_failed(void *context, int error)
 {
     struct ring3_life *life = context;
     (void)error;
-    mark_dead(life);
+    ring3_life_mark_dead(life);
     if (life->is_draining)
         return;
     life->is_draining = true;
     gated_device_gate_moved(life->gated);
     gated_device_gate_moved(life->recovery);
     coroutine_start(life->ring3->scheduler, "drain", drain, life);
-    moved(life);
+    ring3_life_moved(life);
 }
 
 static void member_ended(void *context, int error)
 {
     (void)error;
-    moved(context);
+    ring3_life_moved(context);
 }
 
 // --- starting ------------------------------------------------------------------------------------
@@ -164,6 +164,7 @@ static int start(struct ring3_life *life)
     if (result != 0)
         return result;
     inode_table_set_waker(life->volume->inodes, wake_core, life);
+    ring3_ranges_start(life);
     finish_orphans(life);
     return volume_check(life->volume);
 }
@@ -204,6 +205,7 @@ static void leave(struct ring3_life *life)
         volume_abandon(volume);
     else
         life->memory.durable = ring3_tick_next(&life->ring3->memories);
+    ring3_ranges_stop(life);
     life->memory.is_dead = true;
     if (life->cluster != NULL && is_clean)
         result = cluster_leave(life->cluster);
@@ -299,6 +301,7 @@ void ring3_life_start(struct ring3_machine *machine)
     wait_queue_init(&life->moved);
     life->wake.fire = wake;
     LIST_INIT(&life->handles);
+    LIST_INIT(&life->lock_requests);
     ring3_memory_init(&life->memory, &ring3->memories, life->number);
     LIST_INSERT_HEAD(&ring3->lives, life, link);
     machine->life = life;
@@ -308,218 +311,15 @@ void ring3_life_start(struct ring3_machine *machine)
     coroutine_start(ring3->scheduler, "life", live, life);
 }
 
-// --- what is done to it --------------------------------------------------------------------------
-
-void ring3_life_kill(struct ring3_life *life, bool with_machine)
-{
-    struct ring3_machine *machine = life->machine;
-    if (life->is_killed || life->is_over)
-        return;
-    ring3_trace(life->ring3, "life %u is killed%s", life->number,
-                with_machine ? " with its machine" : "");
-    ring3_life_pause(life, 0);
-    life->is_killed = true;
-    life->is_mounted = false;
-    mark_dead(life);
-    machine->life = NULL;
-    ring3_transport_life_gone(life, with_machine ? 2000 * RING3_MS : 1 * RING3_MS);
-    if (!with_machine)
-        ring3_totem_worker_gone(life);
-    sim_disk_stop(life->path);
-    sim_disk_stop(life->beat_path);
-    if (life->heartbeat != NULL)
-        ring3_heartbeat_kill(life->heartbeat);
-    if (life->cluster != NULL)
-        cluster_fail(life->cluster, -EIO, "its process is gone");
-    else if (life->volume != NULL)
-        volume_fail(life->volume, -EIO, "its process is gone");
-    moved(life);
-    ring3_guard_poke(life->guard);
-    if (!with_machine)
-        ring3_machine_mount_in(machine,
-                               ring3_between(life->ring3, 200 * RING3_MS, 3000 * RING3_MS));
-}
-
-bool ring3_life_is_paused(const struct ring3_life *life)
-{
-    return life->world_node.paused_until_ns > life->ring3->world->now_ns;
-}
-
-void ring3_life_pause(struct ring3_life *life, uint64_t until_ns)
-{
-    bool is_paused = until_ns > life->ring3->world->now_ns;
-    if (life->is_killed || life->is_over || (!is_paused && !ring3_life_is_paused(life)))
-        return;
-    ring3_trace(life->ring3, "life %u %s", life->number, is_paused ? "is stopped" : "goes on");
-    life->world_node.paused_until_ns = until_ns;
-    sim_disk_pause(life->path, until_ns);
-    sim_disk_pause(life->beat_path, until_ns);
-    ring3_totem_pause(life, is_paused);
-    if (is_paused)
-        world_event_arm(life->ring3->world, &life->wake, until_ns);
-    else
-        world_event_disarm(life->ring3->world, &life->wake);
-}
-
-// Writes land, and nobody says so until then.
-void ring3_life_stall(struct ring3_life *life, uint64_t until_ns)
-{
-    if (life->is_killed || life->is_over || ring3_life_is_paused(life))
-        return;
-    ring3_trace(life->ring3, "life %u: the LUN does not answer", life->number);
-    sim_disk_pause(life->path, until_ns);
-    sim_disk_pause(life->beat_path, until_ns);
-}
-
-void ring3_life_leave(struct ring3_life *life)
-{
-    if (!life->is_mounted)
-        return;
-    ring3_trace(life->ring3, "life %u is to leave", life->number);
-    life->wants_leave = true;
-    life->is_mounted = false;
-    moved(life);
-}
-
-// What it answers meanwhile counts as before: who asks again asks another life.
-void ring3_life_doubt(struct ring3_life *life)
-{
-    life->ring3->deaths++;
-    ring3_life_leave(life);
-}
-
-void ring3_life_close_if_drained(struct ring3_life *life)
-{
-    bool is_drained =
-        sim_disk_in_flight(life->path) == 0 && sim_disk_in_flight(life->beat_path) == 0;
-    if (life->description < 0 || (!life->is_killed && !life->is_over) ||
-        (life->machine->is_up && !is_drained))
-        return;
-    close(life->description);
-    life->description = -1;
-}
-
-void ring3_lives_drain(struct ring3 *ring3, uint32_t node_id)
-{
-    struct ring3_life *life;
-    LIST_FOREACH (life, &ring3->lives, link) {
-        if (life->machine->node_id != node_id || !life->is_killed)
-            continue;
-        sim_disk_fence(life->path);
-        sim_disk_fence(life->beat_path);
-        ring3_life_close_if_drained(life);
-    }
-}
-
 void ring3_life_free(struct ring3_life *life)
 {
     CHECK(life->is_over && LIST_EMPTY(&life->handles));
     ring3_guard_free(life->guard);
+    ring3_ranges_free(life);
     block_device_close(life->path);
     block_device_close(life->beat_path);
     if (life->description >= 0)
         close(life->description);
     LIST_REMOVE(life, link);
     free(life);
-}
-
-// --- what it sees of others ------------------------------------------------------------------
-
-static const struct membership_view *view_of(const struct ring3_life *life)
-{
-    if (life->is_killed || life->cluster == NULL || life->cluster->membership == NULL)
-        return NULL;
-    return membership_view_get(life->cluster->membership);
-}
-
-enum ring3_phase ring3_life_phase(const struct ring3_life *life)
-{
-    const struct membership_view *view = view_of(life);
-    enum ring3_phase phase = RING3_QUIET;
-    for (uint32_t i = 0; view != NULL && i < view->dead_count; i++) {
-        if (view->dead[i].phase == MEMBERSHIP_FENCED)
-            return RING3_REPLAYING;
-        if (view->dead[i].phase == MEMBERSHIP_DEAD)
-            phase = RING3_FENCING;
-    }
-    return phase;
-}
-
-bool ring3_life_replays(const struct ring3_life *life)
-{
-    const struct membership_view *view = view_of(life);
-    for (uint32_t i = 0; view != NULL && i < view->dead_count; i++) {
-        if (view->dead[i].phase == MEMBERSHIP_FENCED &&
-            view->dead[i].recoverer_incarnation == life->incarnation)
-            return true;
-    }
-    return false;
-}
-
-bool ring3_life_has_fenced(const struct ring3_life *life, const struct ring3_life *other)
-{
-    const struct membership_view *view = view_of(life);
-    for (uint32_t i = 0; view != NULL && i < view->dead_count; i++) {
-        if (view->dead[i].phase != MEMBERSHIP_DEAD &&
-            view->dead[i].node_id == other->machine->node_id &&
-            view->dead[i].incarnation == other->incarnation)
-            return true;
-    }
-    return false;
-}
-
-// --- for those who work on it --------------------------------------------------------------------
-
-// False: it never will be open again, or the mount is over.
-static bool pass_gate(struct ring3_life *life, bool may_refuse)
-{
-    for (;;) {
-        if (life->is_killed || life->volume == NULL || volume_check(life->volume) != 0 ||
-            gate_has_ended(&life->gate))
-            return false;
-        if (gate_is_open(&life->gate, environment_boot_ns(environment_of(life))))
-            return true;
-        if (may_refuse && !life->is_mounted)
-            return false;
-        environment_sleep(environment_of(life), 20 * RING3_MS);
-    }
-}
-
-bool ring3_life_begin(struct ring3_life *life)
-{
-    if (!life->is_mounted)
-        return false;
-    life->user_count++;
-    if (pass_gate(life, true))
-        return true;
-    ring3_life_end(life);
-    return false;
-}
-
-bool ring3_life_may_answer(struct ring3_life *life)
-{
-    return pass_gate(life, false);
-}
-
-void ring3_life_end(struct ring3_life *life)
-{
-    CHECK(life->user_count > 0);
-    if (--life->user_count == 0)
-        moved(life);
-}
-
-struct ring3_handle *ring3_handle_new(struct ring3_life *life, struct open_file *open,
-                                      struct ring3_object *object, int flags)
-{
-    struct ring3_handle *handle = calloc(1, sizeof(*handle));
-    CHECK(handle != NULL);
-    *handle = (struct ring3_handle){.life = life, .open = open, .object = object, .flags = flags};
-    LIST_INSERT_HEAD(&life->handles, handle, link);
-    return handle;
-}
-
-void ring3_handle_free(struct ring3_handle *handle)
-{
-    LIST_REMOVE(handle, link);
-    free(handle);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations on names, and looks at them.
+// Operations on names.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,186 +11,7 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/volume.h"
-#include "tests/sim/ring3_client.h"
-
-// A place for a name.
-struct place {
-    struct ring3_object *directory;
-    unsigned index;
-    struct ring3_cell *cell;
-    char text[RING3_NAME_BYTES];
-};
-
-static struct place place_at(struct ring3_object *directory, unsigned index)
-{
-    struct place place = {directory, index, &directory->names[index], ""};
-    ring3_name_text(directory, index, place.text);
-    return place;
-}
-
-static void say_where(struct ring3_act *act, const struct place *place)
-{
-    snprintf(act->where, sizeof(act->where), "%u/%.40s", place->directory->id, place->text);
-}
-
-// --- looking -------------------------------------------------------------------------------------
-
-bool ring3_look_name(struct ring3_client *client, struct ring3_object *directory, unsigned index)
-{
-    struct ring3 *ring3 = client->ring3;
-    struct place place = place_at(directory, index);
-    struct ring3_act act;
-    struct attributes found = {0};
-    say_where(&act, &place);
-    if (!ring3_act_begin(&act, client, "lookup", false))
-        return false;
-    int result = operation_lookup(ring3_act_volume(&act), directory->inode, place.text, &found);
-    uint64_t id = 0;
-    enum ring3_answer answer = ring3_act_end(&act, result, result == -ENOENT ? -ENOENT : 0);
-    if (answer == RING3_UNKNOWN || answer == RING3_WRONG)
-        return false;
-    if (answer == RING3_DONE) {
-        id = ring3_object_find(ring3->tree, place.cell, act.begin, found.inode, found.generation);
-        if (id == 0) {
-            ring3_act_wrong(&act, "it names what nobody made");
-            return false;
-        }
-    }
-    ring3_trace(ring3, "    that is %llu (inode %llu.%llu)", (unsigned long long)id,
-                (unsigned long long)found.inode, (unsigned long long)found.generation);
-    if (place.cell->is_blind && !ring3_cell_unblind(&ring3->memories, place.cell, id))
-        return true;
-    if (ring3_cell_seen(&ring3->memories, place.cell, &act.life->memory, act.begin, id))
-        return true;
-    ring3_act_wrong(&act, ring3->memories.why);
-    return false;
-}
-
-struct listing {
-    struct ring3_act *act;
-    struct ring3_object *directory;
-    bool *is_listed;
-    uint64_t *ids;
-    const char *why;
-};
-
-static bool list_entry(void *context, const struct directory_entry *entry)
-{
-    struct listing *listing = context;
-    struct ring3 *ring3 = listing->act->client->ring3;
-    if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
-        return true;
-    int index = ring3_name_index(listing->directory, entry->name);
-    if (index < 0 || listing->is_listed[index]) {
-        listing->why = index < 0 ? "it lists a name that nobody gave" : "it lists a name twice";
-        return true;
-    }
-    listing->is_listed[index] = true;
-    listing->ids[index] = ring3_object_find(ring3->tree, &listing->directory->names[index],
-                                            listing->act->begin, entry->inode, entry->generation);
-    return true;
-}
-
-bool ring3_look_directory(struct ring3_client *client, struct ring3_object *directory)
-{
-    struct ring3 *ring3 = client->ring3;
-    struct ring3_act act;
-    snprintf(act.where, sizeof(act.where), "%u", directory->id);
-    if (!ring3_act_begin(&act, client, "readdir", false))
-        return false;
-    struct listing listing = {
-        .act = &act,
-        .directory = directory,
-        .is_listed = calloc(directory->name_count, sizeof(bool)),
-        .ids = calloc(directory->name_count, sizeof(uint64_t)),
-    };
-    CHECK(listing.is_listed != NULL && listing.ids != NULL);
-    int result = operation_read_directory(ring3_act_volume(&act), directory->inode, 0,
-                                          ring3_choose(client, 2) == 0, list_entry, &listing);
-    bool holds = ring3_act_end(&act, result, 0) == RING3_DONE;
-    for (unsigned i = 0; holds && listing.why == NULL && i < directory->name_count; i++) {
-        if (listing.is_listed[i] && listing.ids[i] == 0)
-            listing.why = "it lists what nobody made";
-        else if (!ring3_cell_seen(&ring3->memories, &directory->names[i], &act.life->memory,
-                                  act.begin, listing.ids[i]))
-            listing.why = ring3->memories.why;
-    }
-    if (holds && listing.why != NULL)
-        ring3_act_wrong(&act, listing.why);
-    holds = holds && listing.why == NULL;
-    free(listing.is_listed);
-    free(listing.ids);
-    return holds;
-}
-
-// --- settling ------------------------------------------------------------------------------------
-
-static bool settle_directory(struct ring3_client *client, struct ring3_object *directory)
-{
-    unsigned first = ring3_names_of(directory, client->number);
-    for (unsigned i = first; i < first + RING3_NAMES; i++) {
-        if (!ring3_cell_is_certain(&directory->names[i]) && !ring3_look_name(client, directory, i))
-            return false;
-        struct ring3_object *object =
-            ring3_object_of(client->ring3->tree, ring3_cell_latest(&directory->names[i]));
-        if (object == NULL)
-            continue;
-        object->is_reached = true;
-        object->is_gone = false;
-        object->depth = directory->depth + 1;
-    }
-    return true;
-}
-
-static bool is_open(const struct ring3_client *client, const struct ring3_object *object)
-{
-    for (unsigned i = 0; i < RING3_HANDLES; i++) {
-        if (client->handles[i] != NULL && client->handles[i]->object == object)
-            return true;
-    }
-    return false;
-}
-
-// What of it no name leads to any more is gone, with all that is below.
-bool ring3_names_settle(struct ring3_client *client)
-{
-    struct ring3 *ring3 = client->ring3;
-    struct ring3_tree *tree = ring3->tree;
-    unsigned deaths = ring3->deaths, reached = 0, before;
-    if (client->settled_deaths == deaths)
-        return true;
-    for (unsigned i = 0; i < tree->count; i++) {
-        struct ring3_object *object = tree->objects[i];
-        if (object->owner == client->number)
-            object->is_reached = false;
-    }
-    bool *is_done = calloc(tree->count, sizeof(bool));
-    unsigned count = tree->count;
-    bool holds = is_done != NULL;
-    do {
-        before = reached;
-        for (unsigned i = 0; holds && i < count; i++) {
-            struct ring3_object *object = tree->objects[i];
-            bool is_own = object->owner == client->number;
-            if (object->kind != RING3_DIRECTORY || is_done[i] ||
-                (is_own ? !object->is_reached : object->owner != RING3_NOBODY))
-                continue;
-            is_done[i] = true;
-            reached++;
-            holds = settle_directory(client, object);
-        }
-    } while (holds && reached != before);
-    free(is_done);
-    if (!holds)
-        return false;
-    for (unsigned i = 0; i < count; i++) {
-        struct ring3_object *object = tree->objects[i];
-        if (object->owner == client->number && !object->is_reached && !is_open(client, object))
-            object->is_gone = true;
-    }
-    client->settled_deaths = deaths;
-    return true;
-}
+#include "tests/sim/ring3_place.h"
 
 // --- choosing ------------------------------------------------------------------------------------
 
@@ -206,23 +27,23 @@ static struct ring3_object *choose_directory(struct ring3_client *client)
     return tree->objects[ring3_choose(client, RING3_SHARED_DIRECTORIES)];
 }
 
-static struct place choose_place(struct ring3_client *client)
+static struct ring3_place choose_place(struct ring3_client *client)
 {
     struct ring3_object *directory = choose_directory(client);
     unsigned first = ring3_names_of(directory, client->number);
-    return place_at(directory, first + (unsigned)ring3_choose(client, RING3_NAMES));
+    return ring3_place_at(directory, first + (unsigned)ring3_choose(client, RING3_NAMES));
 }
 
 // A few tries for one that is used, or is not.
-static struct place choose_used(struct ring3_client *client, bool is_used)
+static struct ring3_place choose_used(struct ring3_client *client, bool is_used)
 {
-    struct place place = choose_place(client);
+    struct ring3_place place = choose_place(client);
     for (int i = 0; i < 12 && (ring3_cell_latest(place.cell) != 0) != is_used; i++)
         place = choose_place(client);
     return place;
 }
 
-static struct ring3_object *object_at(struct ring3_client *client, const struct place *place)
+static struct ring3_object *object_at(struct ring3_client *client, const struct ring3_place *place)
 {
     return ring3_object_of(client->ring3->tree, ring3_cell_latest(place->cell));
 }
@@ -230,7 +51,7 @@ static struct ring3_object *object_at(struct ring3_client *client, const struct 
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind)
 {
     for (int i = 0; i < 10; i++) {
-        struct place place = choose_used(client, true);
+        struct ring3_place place = choose_used(client, true);
         struct ring3_object *object = object_at(client, &place);
         if (object != NULL && (kind < 0 || (int)object->kind == kind))
             return object;
@@ -282,7 +103,7 @@ static void symlink_target(const struct ring3_object *object, char target[300])
     snprintf(target, 300, "to %0*u", object->id % 3 == 0 ? 280 : 10, object->id);
 }
 
-static int call_make(struct ring3_act *act, const struct place *place,
+static int call_make(struct ring3_act *act, const struct ring3_place *place,
                      const struct ring3_object *object, mode_t mode, struct attributes *made)
 {
     struct volume *volume = ring3_act_volume(act);
@@ -303,18 +124,25 @@ static int call_make(struct ring3_act *act, const struct place *place,
     return -EINVAL;
 }
 
+static void know_attributes(struct ring3_client *client, struct ring3_object *object, mode_t mode)
+{
+    struct ring3_memories *memories = &client->ring3->memories;
+    ring3_cell_set(memories, &object->mode, ring3_kind_mode(object->kind) | mode);
+    ring3_cell_set(memories, &object->user, 1000 + object->owner);
+}
+
 static void make(struct ring3_client *client)
 {
     static const enum ring3_kind kinds[] = {RING3_FILE,    RING3_FILE,      RING3_FILE,
                                             RING3_FILE,    RING3_DIRECTORY, RING3_DIRECTORY,
                                             RING3_SYMLINK, RING3_FIFO};
     static const char *const names[] = {"create", "mkdir", "symlink", "mknod"};
-    struct place place = choose_used(client, ring3_choose(client, 12) == 0);
+    struct ring3_place place = choose_used(client, ring3_choose(client, 12) == 0);
     struct ring3_act act;
     enum ring3_kind kind = kinds[ring3_choose(client, 8)];
     mode_t mode = kind == RING3_SYMLINK ? 0777 : (mode_t)(0400 | ring3_choose(client, 01000));
     bool exists = object_at(client, &place) != NULL;
-    say_where(&act, &place);
+    ring3_place_say(&act, &place);
     if (!ring3_act_begin(&act, client, names[kind], true))
         return;
     struct ring3_object *object = ring3_object_new(client->ring3->tree, kind, client->number);
@@ -322,7 +150,7 @@ static void make(struct ring3_client *client)
     object->depth = place.directory->depth + 1;
     snprintf(act.where, sizeof(act.where), "%u/%.40s: %u", place.directory->id, place.text,
              object->id);
-    ring3_cell_set(&client->ring3->memories, &object->mode, ring3_kind_mode(kind) | mode);
+    know_attributes(client, object, mode);
     if (!exists)
         note(&act, &change);
     struct attributes made = {0};
@@ -336,13 +164,43 @@ static void make(struct ring3_client *client)
     }
 }
 
+// open(2)'s O_TMPFILE, and a name for it, by the same node: as a create, for whoever looks.
+static void make_unnamed(struct ring3_client *client)
+{
+    struct ring3_place place = choose_used(client, false);
+    struct credentials who = {1000 + client->number, 1000, 0};
+    struct attributes made = {0}, out;
+    struct open_file *file = NULL;
+    struct ring3_act act;
+    mode_t mode = (mode_t)(0400 | ring3_choose(client, 01000));
+    ring3_place_say(&act, &place);
+    if (object_at(client, &place) != NULL || !ring3_act_begin(&act, client, "O_TMPFILE", true))
+        return;
+    struct ring3_object *object = ring3_object_new(client->ring3->tree, RING3_FILE, client->number);
+    struct names_change change = {{place.cell, NULL}, {object->id, 0}, false};
+    struct volume *volume = ring3_act_volume(&act);
+    object->depth = place.directory->depth + 1;
+    know_attributes(client, object, mode);
+    note(&act, &change);
+    int result = operation_create_unnamed(volume, place.directory->inode, S_IFREG | mode, &who,
+                                          O_RDWR, &made, &file);
+    if (result == 0)
+        result = operation_link(volume, made.inode, place.directory->inode, place.text, &out);
+    if (file != NULL)
+        operation_release(volume, file);
+    if (names_end(&act, &change, result, 0) == RING3_DONE) {
+        object->inode = made.inode;
+        object->generation = made.generation;
+    }
+}
+
 static void link_name(struct ring3_client *client)
 {
     struct ring3_object *object = ring3_names_choose(client, RING3_FILE);
-    struct place place = choose_used(client, ring3_choose(client, 12) == 0);
+    struct ring3_place place = choose_used(client, ring3_choose(client, 12) == 0);
     struct ring3_act act;
     struct attributes out;
-    say_where(&act, &place);
+    ring3_place_say(&act, &place);
     if (object == NULL || object->inode == 0 || !ring3_act_begin(&act, client, "link", true))
         return;
     bool exists = object_at(client, &place) != NULL;
@@ -358,14 +216,14 @@ static void link_name(struct ring3_client *client)
 
 static void forget_if_unnamed(struct ring3_client *client, struct ring3_object *object)
 {
-    if (object != NULL && !is_open(client, object) &&
+    if (object != NULL && !ring3_is_open(client, object) &&
         ring3_object_links(client->ring3->tree, object) == 0)
         object->is_gone = true;
 }
 
 static void remove_name(struct ring3_client *client)
 {
-    struct place place = choose_used(client, ring3_choose(client, 12) != 0);
+    struct ring3_place place = choose_used(client, ring3_choose(client, 12) != 0);
     struct ring3_object *object = object_at(client, &place);
     bool is_directory = object != NULL && object->kind == RING3_DIRECTORY;
     struct names_change change = {{place.cell, NULL}, {0, 0}, false};
@@ -373,7 +231,7 @@ static void remove_name(struct ring3_client *client)
     int expected = object == NULL                                      ? -ENOENT
                    : is_directory && !ring3_directory_is_empty(object) ? -ENOTEMPTY
                                                                        : 0;
-    say_where(&act, &place);
+    ring3_place_say(&act, &place);
     if (!ring3_act_begin(&act, client, is_directory ? "rmdir" : "unlink", true))
         return;
     if (expected == 0)
@@ -408,8 +266,8 @@ static bool is_below(struct ring3_client *client, const struct ring3_object *dir
     return true;
 }
 
-static int expect_rename(struct ring3_client *client, const struct place *from,
-                         const struct place *to, unsigned flags)
+static int expect_rename(struct ring3_client *client, const struct ring3_place *from,
+                         const struct ring3_place *to, unsigned flags)
 {
     const struct ring3_object *source = object_at(client, from), *target = object_at(client, to);
     if (source == NULL)
@@ -428,7 +286,8 @@ static int expect_rename(struct ring3_client *client, const struct place *from,
 }
 
 // Loops are refused in an order of errors that ring 2 knows; here they are not tried.
-static bool may_loop(struct ring3_client *client, const struct place *from, const struct place *to)
+static bool may_loop(struct ring3_client *client, const struct ring3_place *from,
+                     const struct ring3_place *to)
 {
     const struct ring3_object *source = object_at(client, from), *target = object_at(client, to);
     return (source != NULL && source->kind == RING3_DIRECTORY &&
@@ -437,7 +296,7 @@ static bool may_loop(struct ring3_client *client, const struct place *from, cons
             is_below(client, from->directory, target));
 }
 
-static void deepen(struct ring3_client *client, const struct place *place)
+static void deepen(struct ring3_client *client, const struct ring3_place *place)
 {
     struct ring3_object *object = object_at(client, place);
     if (object != NULL)
@@ -448,8 +307,8 @@ static void rename_name(struct ring3_client *client)
 {
     static const unsigned all_flags[] = {0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
     unsigned flags = all_flags[ring3_choose(client, 4)];
-    struct place from = choose_used(client, ring3_choose(client, 12) != 0);
-    struct place to = choose_used(client, (flags & RENAME_EXCHANGE) != 0);
+    struct ring3_place from = choose_used(client, ring3_choose(client, 12) != 0);
+    struct ring3_place to = choose_used(client, (flags & RENAME_EXCHANGE) != 0);
     struct ring3_act act;
     if (from.cell == to.cell || may_loop(client, &from, &to))
         return;
@@ -510,7 +369,7 @@ void ring3_names_step(struct ring3_client *client)
     static const struct {
         unsigned share; // of 100
         void (*step)(struct ring3_client *client);
-    } steps[] = {{38, make},        {8, link_name},    {20, remove_name},
+    } steps[] = {{35, make},        {3, make_unnamed}, {8, link_name}, {20, remove_name},
                  {18, rename_name}, {14, look_around}, {2, read_link}};
     uint64_t dice = ring3_choose(client, 100);
     unsigned i = 0;

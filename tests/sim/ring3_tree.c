@@ -19,6 +19,7 @@ struct ring3_tree *ring3_tree_new(unsigned client_count)
 static void object_free(struct ring3_object *object)
 {
     ring3_cell_deinit(&object->mode);
+    ring3_cell_deinit(&object->user);
     ring3_cell_deinit(&object->xattr);
     ring3_content_free(object->content);
     for (unsigned i = 0; i < object->name_count; i++)

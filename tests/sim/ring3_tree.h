@@ -24,7 +24,7 @@ struct ring3_object {
     enum ring3_kind kind;
     unsigned owner;             // client; RING3_NOBODY: everybody's
     uint64_t inode, generation; // 0: whoever made it had no answer yet
-    struct ring3_cell mode, xattr;
+    struct ring3_cell mode, user, xattr;
     struct ring3_content *content; // of a file
     struct ring3_cell *names;      // of a directory: ids of objects
     unsigned name_count;

@@ -149,8 +149,10 @@ int hunt_main(const struct hunt *hunt, int argc, char **argv)
         found += medians[found] > 0;
         run++;
     }
+    if (run == 0 && argc > names)
+        return 0; // it is another hunt's
     printf("sabotage of %s: %u of %d switches found (first seed %" PRIu64
            "), the median switch in %" PRIu64 " histories\n",
            hunt->subject, found, run, first, median_of(medians, found));
-    return found < (unsigned)run || (run == 0 && argc == names);
+    return found < (unsigned)run || run == 0;
 }

@@ -22,5 +22,5 @@ struct hunt {
     bool (*run)(uint64_t seed, void **context, char failure[HUNT_FAILURE_BYTES]);
 };
 
-// The exit status: 0 if every switch that was asked for was found, and there was one.
+// The exit status: 0 if every switch was found that was asked for and is this hunt's.
 int hunt_main(const struct hunt *hunt, int argc, char **argv);

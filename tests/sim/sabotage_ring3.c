@@ -31,6 +31,7 @@ static const struct {
     {"dlm_no_end_of_holders", "that exclude each other", "whole nodes: rights"},
     {"journal_skip_retire", "is live in the journals of", "whole nodes: one journal a block"},
     {"journal_replay_once", "a replay that was cut off", "whole nodes: replays repeated"},
+    {"dlm_forget_dead_ranges", "of it, through life", "whole nodes: byte ranges"},
 };
 
 int main(int argc, char **argv)

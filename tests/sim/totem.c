@@ -5,12 +5,47 @@
 // way; behind a hole only what they sent themselves. Then come the changes of the group (one for
 // those who went, one for each who came), then the new ring id. Quorum comes on a connection of its
 // own, earlier or later.
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dlm/membership_message.h"
 #include "fs/base/check.h"
-#include "tests/sim/membership_world.h"
+#include "tests/sim/totem.h"
+
+#define MS ((uint64_t)1000000)
+
+static uint64_t below(struct totem *totem, uint64_t bound)
+{
+    return bound > 0 ? random_below(&totem->world->random, bound) : 0;
+}
+
+static bool one_in(struct totem *totem, uint64_t n)
+{
+    return random_one_in(&totem->world->random, n);
+}
+
+static uint64_t between(struct totem *totem, uint64_t low_ns, uint64_t high_ns)
+{
+    return low_ns + below(totem, high_ns - low_ns + 1);
+}
+
+__attribute__((format(printf, 2, 3))) static void trace(struct totem *totem, const char *format,
+                                                        ...)
+{
+    char line[200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    totem->host->trace(totem, line);
+}
+
+static bool has_listener(const struct totem_node *node)
+{
+    struct totem_worker worker = {0};
+    return node->totem->host->worker(node, &worker) && worker.is_connected;
+}
 
 // --- queues to the worker ----------------------------------------------------------------------
 
@@ -32,7 +67,7 @@ static void event_release(struct membership_event *event)
 
 static void queue_clear(struct totem_queue *queue)
 {
-    world_event_disarm(&queue->node->sim->world, &queue->wake);
+    world_event_disarm(queue->node->totem->world, &queue->wake);
     for (; queue->begin < queue->end; queue->begin++) {
         event_release(&queue->events[queue->begin]);
         message_release(queue->messages[queue->begin]);
@@ -43,7 +78,7 @@ static void queue_clear(struct totem_queue *queue)
 static void queue_push(struct totem_queue *queue, const struct membership_event *event,
                        struct totem_message *message, uint64_t delay_ns)
 {
-    struct world *world = &queue->node->sim->world;
+    struct world *world = queue->node->totem->world;
     if (queue->end == queue->capacity) {
         queue->capacity = queue->capacity ? 2 * queue->capacity : 64;
         queue->events = realloc(queue->events, queue->capacity * sizeof(*queue->events));
@@ -62,13 +97,14 @@ static void queue_wake(struct world_event *wake)
 {
     struct totem_queue *queue =
         (struct totem_queue *)(void *)((char *)wake - offsetof(struct totem_queue, wake));
-    struct sim *sim = queue->node->sim;
-    struct sim_life *life = queue->node->life;
+    struct totem *totem = queue->node->totem;
+    struct totem_worker worker = {0};
+    bool has_worker = totem->host->worker(queue->node, &worker);
     if (queue->begin == queue->end)
         return;
-    bool is_deaf = life != NULL && sim->world.now_ns < life->deaf_until_ns;
-    if (is_deaf || (life != NULL && life->is_paused)) { // it waits in the kernel's buffers
-        world_event_arm(&sim->world, wake, sim->world.now_ns + 50 * MS);
+    bool is_deaf = has_worker && totem->world->now_ns < worker.deaf_until_ns;
+    if (is_deaf || (has_worker && worker.is_paused)) { // it waits in the kernel's buffers
+        world_event_arm(totem->world, wake, totem->world->now_ns + 50 * MS);
         return;
     }
     struct membership_event event = queue->events[queue->begin];
@@ -76,17 +112,17 @@ static void queue_wake(struct world_event *wake)
     if (queue->begin == queue->end)
         queue->begin = queue->end = 0;
     else
-        world_event_arm(&sim->world, wake, sim->world.now_ns + sim_between(sim, 0, 2 * MS));
-    if (life != NULL && life->is_connected)
-        life_event(life, &event);
+        world_event_arm(totem->world, wake, totem->world->now_ns + between(totem, 0, 2 * MS));
+    if (has_worker && worker.is_connected)
+        totem->host->event(queue->node, &event);
     event_release(&event);
     message_release(message);
 }
 
-static void tell_group(struct sim_node *node, const struct membership_left *left,
+static void tell_group(struct totem_node *node, const struct membership_left *left,
                        uint32_t left_count)
 {
-    if (node->life == NULL || !node->life->is_connected)
+    if (!has_listener(node))
         return;
     struct membership_process *members = calloc(node->process_count + 1, sizeof(*members));
     struct membership_left *gone = calloc(left_count + 1, sizeof(*gone));
@@ -102,30 +138,30 @@ static void tell_group(struct sim_node *node, const struct membership_left *left
     queue_push(&node->group, &event, NULL, 1 * MS);
 }
 
-static void tell_ring(struct sim_node *node)
+static void tell_ring(struct totem_node *node)
 {
     struct membership_event event = {.type = MEMBERSHIP_EVENT_RING, .ring = node->ring->id};
-    if (node->life != NULL && node->life->is_connected)
+    if (has_listener(node))
         queue_push(&node->group, &event, NULL, 1 * MS);
 }
 
-void totem_quorum_tell(struct sim_node *node)
+static void tell_quorum(struct totem_node *node)
 {
-    struct sim *sim = node->sim;
-    if (node->life == NULL || !node->life->is_connected || node->ring == NULL)
+    struct totem *totem = node->totem;
+    if (!has_listener(node) || node->ring == NULL)
         return;
-    bool is_quorate = sim->is_two_node
+    bool is_quorate = totem->is_two_node
                           ? node->has_seen_all
-                          : 2 * (uint32_t)__builtin_popcount(node->ring->nodes) > sim->node_count;
+                          : 2 * (uint32_t)__builtin_popcount(node->ring->nodes) > totem->node_count;
     struct membership_event event = {.type = MEMBERSHIP_EVENT_QUORUM,
                                      .quorum = {.ring = node->ring->id, .is_quorate = is_quorate}};
-    uint64_t delay_ns = sim_one_in(sim, 3) ? sim_between(sim, 0, 400 * MS) : 2 * MS;
+    uint64_t delay_ns = one_in(totem, 3) ? between(totem, 0, 400 * MS) : 2 * MS;
     queue_push(&node->quorum, &event, NULL, delay_ns);
 }
 
 // --- processes of the group --------------------------------------------------------------------
 
-static void process_add(struct sim_node *node, struct membership_process process)
+static void process_add(struct totem_node *node, struct membership_process process)
 {
     uint32_t at = 0;
     while (at < node->process_count && (node->processes[at].node_id < process.node_id ||
@@ -142,7 +178,7 @@ static void process_add(struct sim_node *node, struct membership_process process
     node->process_count++;
 }
 
-static bool process_remove(struct sim_node *node, struct membership_process process)
+static bool process_remove(struct totem_node *node, struct membership_process process)
 {
     for (uint32_t i = 0; i < node->process_count; i++) {
         if (node->processes[i].node_id != process.node_id || node->processes[i].pid != process.pid)
@@ -157,8 +193,9 @@ static bool process_remove(struct sim_node *node, struct membership_process proc
 
 // --- delivery in a ring ------------------------------------------------------------------------
 
-static void deliver_message(struct sim_node *node, struct totem_message *message)
+static void deliver_message(struct totem_node *node, struct totem_message *message)
 {
+    const struct totem *totem = node->totem;
     struct membership_left left = {
         .process = message->from,
         .reason = message->type == TOTEM_LEAVE ? MEMBERSHIP_LEFT_LEAVE : MEMBERSHIP_LEFT_PROCESS};
@@ -171,37 +208,36 @@ static void deliver_message(struct sim_node *node, struct totem_message *message
     } else if (message->type != TOTEM_BYTES) {
         if (process_remove(node, message->from))
             tell_group(node, &left, 1);
-    } else if (node->life != NULL && node->life->is_connected) {
+    } else if (has_listener(node)) {
         struct membership_event event = {.type = MEMBERSHIP_EVENT_DELIVERED,
                                          .delivered = {.from = message->from,
                                                        .bytes = message->bytes,
                                                        .length = message->length}};
-        bool is_own = message->from.node_id == node->node_id;
-        if (is_own && message->bytes[6] == MEMBERSHIP_MESSAGE_PROVED) // as its header says
-            sim_proved_delivered(node);
+        if (message->from.node_id == node->node_id && totem->host->own_delivered != NULL)
+            totem->host->own_delivered(node, message);
         queue_push(&node->group, &event, message, 0);
     }
 }
 
 static void deliver_next(struct world_event *event)
 {
-    struct sim_node *node =
-        (struct sim_node *)(void *)((char *)event - offsetof(struct sim_node, deliver));
-    struct sim *sim = node->sim;
+    struct totem_node *node =
+        (struct totem_node *)(void *)((char *)event - offsetof(struct totem_node, deliver));
+    struct totem *totem = node->totem;
     if (node->ring == NULL || node->delivered == node->ring->count)
         return;
     deliver_message(node, node->ring->log[node->delivered++]);
-    if (sim->rip_in > 0 && --sim->rip_in == 0)
-        world_event_arm(&sim->world, &sim->ripping, sim->world.now_ns);
+    if (totem->host->delivered != NULL)
+        totem->host->delivered(node);
     if (node->delivered < node->ring->count)
-        world_event_arm(&sim->world, event, sim->world.now_ns + sim_between(sim, 0, 5 * MS));
+        world_event_arm(totem->world, event, totem->world->now_ns + between(totem, 0, 5 * MS));
 }
 
-void totem_send(struct sim_node *node, struct membership_process from, int type,
+void totem_send(struct totem_node *node, struct membership_process from, int type,
                 const uint8_t *bytes, size_t length)
 {
     struct totem_ring *ring = node->ring;
-    struct sim *sim = node->sim;
+    struct totem *totem = node->totem;
     if (ring == NULL)
         return;
     struct totem_message *message = calloc(1, sizeof(*message));
@@ -220,11 +256,11 @@ void totem_send(struct sim_node *node, struct membership_process from, int type,
         CHECK(ring->log != NULL);
     }
     ring->log[ring->count++] = message;
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *other = &sim->nodes[i];
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        struct totem_node *other = totem->nodes[i];
         if (other->ring == ring && other->delivered + 1 == ring->count)
-            world_event_arm(&sim->world, &other->deliver,
-                            sim->world.now_ns + sim_between(sim, 1 * MS, 15 * MS));
+            world_event_arm(totem->world, &other->deliver,
+                            totem->world->now_ns + between(totem, 1 * MS, 15 * MS));
     }
 }
 
@@ -240,7 +276,7 @@ static void ring_release(struct totem_ring *ring)
     free(ring);
 }
 
-static bool stays_with(const struct sim_node *a, const struct sim_node *b,
+static bool stays_with(const struct totem_node *a, const struct totem_node *b,
                        const uint32_t *component)
 {
     return a->ring == b->ring && component[a->node_id - 1] == component[b->node_id - 1] &&
@@ -248,50 +284,51 @@ static bool stays_with(const struct sim_node *a, const struct sim_node *b,
 }
 
 // Where the common prefix ends for those who leave `node`'s old ring together with it.
-static size_t choose_cut(struct sim *sim, const struct sim_node *node, const uint32_t *component)
+static size_t choose_cut(struct totem *totem, const struct totem_node *node,
+                         const uint32_t *component)
 {
     size_t low = 0;
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if (stays_with(&sim->nodes[i], node, component) && sim->nodes[i].delivered > low)
-            low = sim->nodes[i].delivered;
-    return low + (size_t)sim_below(sim, node->ring->count - low + 1);
+    for (uint32_t i = 0; i < totem->node_count; i++)
+        if (stays_with(totem->nodes[i], node, component) && totem->nodes[i]->delivered > low)
+            low = totem->nodes[i]->delivered;
+    return low + (size_t)below(totem, node->ring->count - low + 1);
 }
 
-static void deliver_rest(struct sim_node *node, size_t cut, const uint32_t *component)
+static void deliver_rest(struct totem_node *node, size_t cut, const uint32_t *component)
 {
-    struct sim *sim = node->sim;
+    struct totem *totem = node->totem;
     for (; node->delivered < node->ring->count; node->delivered++) {
         struct totem_message *message = node->ring->log[node->delivered];
-        const struct sim_node *sender = &sim->nodes[message->from.node_id - 1];
+        const struct totem_node *sender = totem->nodes[message->from.node_id - 1];
         if (node->delivered < cut || stays_with(sender, node, component))
             deliver_message(node, message);
     }
 }
 
-static void break_rings(struct sim *sim, const uint32_t *component)
+static void break_rings(struct totem *totem, const uint32_t *component)
 {
-    bool is_done[SIM_NODES_MAX] = {false};
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *node = &sim->nodes[i];
+    bool is_done[TOTEM_NODES_MAX] = {false};
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        struct totem_node *node = totem->nodes[i];
         if (is_done[i] || node->ring == NULL || !node->has_corosync || node->restarted)
             continue;
-        size_t cut = choose_cut(sim, node, component);
-        for (uint32_t j = i; j < sim->node_count; j++) {
-            if (!stays_with(&sim->nodes[j], node, component))
+        size_t cut = choose_cut(totem, node, component);
+        for (uint32_t j = i; j < totem->node_count; j++) {
+            if (!stays_with(totem->nodes[j], node, component))
                 continue;
             is_done[j] = true;
-            deliver_rest(&sim->nodes[j], cut, component);
+            deliver_rest(totem->nodes[j], cut, component);
         }
     }
 }
 
-static void tell_who_went(struct sim_node *node, const uint32_t *component)
+static void tell_who_went(struct totem_node *node, const uint32_t *component)
 {
     struct membership_left left[MEMBERSHIP_PROCESSES_MAX];
     uint32_t count = 0;
     for (uint32_t i = node->process_count; i-- > 0;) {
         struct membership_process process = node->processes[i];
-        const struct sim_node *other = &node->sim->nodes[process.node_id - 1];
+        const struct totem_node *other = node->totem->nodes[process.node_id - 1];
         if (process.node_id == node->node_id || stays_with(other, node, component))
             continue;
         // A corosync that came back before it was missed: its processes go as "down" (rule 9a).
@@ -305,10 +342,10 @@ static void tell_who_went(struct sim_node *node, const uint32_t *component)
         tell_group(node, left, count);
 }
 
-static void tell_who_came(struct sim_node *node, const struct totem_ring *ring,
+static void tell_who_came(struct totem_node *node, const struct totem_ring *ring,
                           const struct membership_process *own, const bool *has_own)
 {
-    for (uint32_t i = 0; i < node->sim->node_count; i++) {
+    for (uint32_t i = 0; i < node->totem->node_count; i++) {
         if (!(ring->nodes & (1u << (i + 1))) || !has_own[i] || i + 1 == node->node_id)
             continue;
         uint32_t before = node->process_count;
@@ -318,23 +355,23 @@ static void tell_who_came(struct sim_node *node, const struct totem_ring *ring,
     }
 }
 
-static struct totem_ring *ring_new(struct sim *sim, uint32_t nodes)
+static struct totem_ring *ring_new(struct totem *totem, uint32_t nodes)
 {
     struct totem_ring *ring = calloc(1, sizeof(*ring));
     CHECK(ring != NULL);
     ring->nodes = nodes;
     ring->id.node_id = (uint32_t)__builtin_ctz(nodes);
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if ((nodes & (1u << (i + 1))) && sim->nodes[i].ring_sequence > ring->id.sequence)
-            ring->id.sequence = sim->nodes[i].ring_sequence;
+    for (uint32_t i = 0; i < totem->node_count; i++)
+        if ((nodes & (1u << (i + 1))) && totem->nodes[i]->ring_sequence > ring->id.sequence)
+            ring->id.sequence = totem->nodes[i]->ring_sequence;
     ring->id.sequence += 4; // totem keeps it on disk and never goes back
     return ring;
 }
 
-static void enter_ring(struct sim *sim, struct totem_ring *ring, struct totem_ring **old)
+static void enter_ring(struct totem *totem, struct totem_ring *ring, struct totem_ring **old)
 {
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *node = &sim->nodes[i];
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        struct totem_node *node = totem->nodes[i];
         if (!(ring->nodes & (1u << (i + 1))))
             continue;
         old[i] = node->ring;
@@ -342,68 +379,69 @@ static void enter_ring(struct sim *sim, struct totem_ring *ring, struct totem_ri
         node->ring_sequence = ring->id.sequence;
         node->delivered = 0;
         ring->references++;
-        world_event_disarm(&sim->world, &node->deliver);
+        world_event_disarm(totem->world, &node->deliver);
     }
 }
 
-static uint32_t component_nodes(const struct sim *sim, const uint32_t *component, uint32_t wanted)
+static uint32_t component_nodes(const struct totem *totem, const uint32_t *component,
+                                uint32_t wanted)
 {
     uint32_t nodes = 0;
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if (sim->nodes[i].has_corosync && component[i] == wanted)
+    for (uint32_t i = 0; i < totem->node_count; i++)
+        if (totem->nodes[i]->has_corosync && component[i] == wanted)
             nodes |= 1u << (i + 1);
     return nodes;
 }
 
-void totem_reform(struct sim *sim, const uint32_t *component)
+void totem_reform(struct totem *totem, const uint32_t *component)
 {
-    struct membership_process own[SIM_NODES_MAX];
-    bool has_own[SIM_NODES_MAX] = {false};
-    struct totem_ring *old[SIM_NODES_MAX] = {NULL};
-    break_rings(sim, component);
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        if (sim->nodes[i].has_corosync)
-            tell_who_went(&sim->nodes[i], component);
-    for (uint32_t i = 0; i < sim->node_count; i++)
-        for (uint32_t j = 0; j < sim->nodes[i].process_count; j++)
-            if (sim->nodes[i].processes[j].node_id == i + 1) {
-                own[i] = sim->nodes[i].processes[j];
+    struct membership_process own[TOTEM_NODES_MAX];
+    bool has_own[TOTEM_NODES_MAX] = {false};
+    struct totem_ring *old[TOTEM_NODES_MAX] = {NULL};
+    break_rings(totem, component);
+    for (uint32_t i = 0; i < totem->node_count; i++)
+        if (totem->nodes[i]->has_corosync)
+            tell_who_went(totem->nodes[i], component);
+    for (uint32_t i = 0; i < totem->node_count; i++)
+        for (uint32_t j = 0; j < totem->nodes[i]->process_count; j++)
+            if (totem->nodes[i]->processes[j].node_id == i + 1) {
+                own[i] = totem->nodes[i]->processes[j];
                 has_own[i] = true;
             }
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        uint32_t nodes = component_nodes(sim, component, i);
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        uint32_t nodes = component_nodes(totem, component, i);
         if (nodes != 0)
-            enter_ring(sim, ring_new(sim, nodes), old);
+            enter_ring(totem, ring_new(totem, nodes), old);
     }
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *node = &sim->nodes[i];
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        struct totem_node *node = totem->nodes[i];
         if (!node->has_corosync)
             continue;
         node->restarted = false;
-        if ((uint32_t)__builtin_popcount(node->ring->nodes) == sim->node_count)
+        if ((uint32_t)__builtin_popcount(node->ring->nodes) == totem->node_count)
             node->has_seen_all = true;
         tell_who_came(node, node->ring, own, has_own);
         tell_ring(node);
-        totem_quorum_tell(node);
-        sim_trace(sim, "n%u enters ring %u.%llu nodes %x", node->node_id, node->ring->id.node_id,
-                  (unsigned long long)node->ring->id.sequence, node->ring->nodes);
+        tell_quorum(node);
+        trace(totem, "n%u enters ring %u.%llu nodes %x", node->node_id, node->ring->id.node_id,
+              (unsigned long long)node->ring->id.sequence, node->ring->nodes);
     }
-    for (uint32_t i = 0; i < sim->node_count; i++)
+    for (uint32_t i = 0; i < totem->node_count; i++)
         ring_release(old[i]);
 }
 
 // --- workers -------------------------------------------------------------------------------------
 
-void totem_worker_connects(struct sim_node *node, uint32_t pid)
+void totem_worker_connects(struct totem_node *node, uint32_t pid)
 {
     struct membership_process process = {node->node_id, pid};
     queue_clear(&node->group);
     queue_clear(&node->quorum);
-    totem_quorum_tell(node);
+    tell_quorum(node);
     totem_send(node, process, TOTEM_JOIN, NULL, 0);
 }
 
-void totem_worker_gone(struct sim_node *node, uint32_t pid, bool is_clean)
+void totem_worker_gone(struct totem_node *node, uint32_t pid, bool is_clean)
 {
     struct membership_process process = {node->node_id, pid};
     queue_clear(&node->group);
@@ -411,7 +449,7 @@ void totem_worker_gone(struct sim_node *node, uint32_t pid, bool is_clean)
     totem_send(node, process, is_clean ? TOTEM_LEAVE : TOTEM_DOWN, NULL, 0);
 }
 
-void totem_stop(struct sim_node *node)
+void totem_stop(struct totem_node *node)
 {
     struct totem_ring *ring = node->ring;
     node->has_corosync = node->has_seen_all = false;
@@ -419,24 +457,30 @@ void totem_stop(struct sim_node *node)
     node->process_count = 0;
     queue_clear(&node->group);
     queue_clear(&node->quorum);
-    world_event_disarm(&node->sim->world, &node->deliver);
+    world_event_disarm(node->totem->world, &node->deliver);
     ring_release(ring);
 }
 
-void totem_init(struct sim *sim)
+void totem_init(struct totem *totem, struct world *world, const struct totem_host *host)
 {
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *node = &sim->nodes[i];
-        node->group.node = node->quorum.node = node;
-        node->group.wake.fire = node->quorum.wake.fire = queue_wake;
-        node->deliver.fire = deliver_next;
-    }
+    *totem = (struct totem){.world = world, .host = host};
 }
 
-void totem_deinit(struct sim *sim)
+void totem_node_add(struct totem *totem, struct totem_node *node)
 {
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        struct sim_node *node = &sim->nodes[i];
+    CHECK(totem->node_count < TOTEM_NODES_MAX);
+    totem->nodes[totem->node_count++] = node;
+    node->totem = totem;
+    node->node_id = totem->node_count;
+    node->group.node = node->quorum.node = node;
+    node->group.wake.fire = node->quorum.wake.fire = queue_wake;
+    node->deliver.fire = deliver_next;
+}
+
+void totem_deinit(struct totem *totem)
+{
+    for (uint32_t i = 0; i < totem->node_count; i++) {
+        struct totem_node *node = totem->nodes[i];
         totem_stop(node);
         free(node->group.events);
         free(node->group.messages);

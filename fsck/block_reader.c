@@ -9,7 +9,11 @@
 #include "fsck/check.h"
 #include "fsck/flipped_bit.h"
 
-enum { CHUNK_BLOCKS = 16, CHUNK_COUNT = 256 };
+enum {
+    CHUNK_BLOCKS = 16,
+    CHUNK_COUNT = 256,
+    ONLINE_TRIES = 3, // a heartbeat may be written while it is read (protocols, rule 36)
+};
 
 struct block_reader {
     struct check *check;
@@ -92,10 +96,12 @@ static int read_alone(struct block_reader *reader, uint64_t block, void *buffer)
 int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
 {
     check_breathe(reader->check);
+    if (reader->check->online != NULL)
+        reader->check->online->blocks_read++;
     if (block >= reader->check->device->size_bytes / BLOCK_BYTES)
         return -ERROR_BLOCK_RANGE;
     const uint8_t *kept = change_log_find(&reader->check->changes, block);
-    if (kept == NULL && find_image(reader->check, block) == NULL)
+    if (kept == NULL && find_image(reader->check, block) == NULL && reader->check->online == NULL)
         kept = chunk_bytes(reader, block);
     if (kept == NULL)
         return read_alone(reader, block, buffer);
@@ -139,6 +145,20 @@ static bool put_back(const struct check *check, void *buffer)
     return is_ours && flipped_bit_put_back(buffer);
 }
 
+static int read_and_verify(struct block_reader *reader, const struct block_expectation *expected,
+                           void *buffer)
+{
+    int tries = reader->check->online != NULL ? ONLINE_TRIES : 1;
+    int result = 0;
+    do {
+        result = block_reader_read(reader, expected->address, buffer);
+        if (result < 0)
+            return result;
+        result = format_block_verify(buffer, expected);
+    } while (result < 0 && --tries > 0);
+    return result;
+}
+
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer)
 {
@@ -149,11 +169,9 @@ int block_reader_read_verified(struct block_reader *reader, enum block_type type
         .owner = owner,
         .type = type,
     };
-    int result = block_reader_read(reader, block, buffer);
-    if (result < 0)
-        return result;
-    result = format_block_verify(buffer, &expected);
-    if (result < 0 && put_back(check, buffer) && format_block_verify(buffer, &expected) == 0) {
+    int result = read_and_verify(reader, &expected, buffer);
+    if (result < 0 && error_is_check(result) && put_back(check, buffer) &&
+        format_block_verify(buffer, &expected) == 0) {
         report_flipped(check, block);
         result = 0;
     }

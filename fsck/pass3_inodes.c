@@ -101,8 +101,7 @@ static void walk_tree(struct check *check, const struct inode_disk *disk,
         inode_table_find(&check->inodes, inode->number)->seen |= INODE_SEEN_BAD_TREE;
 }
 
-// The table grows during the walk: `record` is not valid after it.
-static void check_inode(struct check *check, struct inode_record *record)
+void pass3_inode(struct check *check, struct inode_record *record)
 {
     CLEANUP_FREE struct inode_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
@@ -132,7 +131,7 @@ static int check_found_inodes(struct check *check, size_t *next, uint64_t total)
     for (; *next < check->inodes.count; ++*next) {
         if (check_cancelled(check) != 0)
             return -ECANCELED;
-        check_inode(check, &check->inodes.records[*next]);
+        pass3_inode(check, &check->inodes.records[*next]);
         progress_update(&check->progress, environment_boot_ns(check->environment),
                         check->space.used_block_count, total);
     }
@@ -160,7 +159,8 @@ static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct for
     struct inode_record *record = reason == NULL ? inode_table_add(&check->inodes, number) : NULL;
     if (record != NULL && record->seen & INODE_SEEN_LISTED)
         reason = "the inode stands on another list too";
-    else if (record != NULL && record->seen & INODE_SEEN_VALID && record->generation != generation)
+    else if (record != NULL && record->seen & INODE_SEEN_VALID &&
+             record->generation != generation && check->online == NULL)
         reason = "the inode has another generation";
     if (reason != NULL) {
         problem_report(&check->problems, PROBLEM_ORPHAN_ITEM, block, "slot %llu, inode %llu: %s",
@@ -176,7 +176,7 @@ static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct for
     return true;
 }
 
-static void walk_orphan_list(struct check *check, uint32_t slot)
+void pass3_orphan_list(struct check *check, uint32_t slot)
 {
     CLEANUP_FREE struct slot_state_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
@@ -308,7 +308,7 @@ int pass3_inodes(struct check *check)
         return result;
     check_root(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
-        walk_orphan_list(check, slot);
+        pass3_orphan_list(check, slot);
     result = check_found_inodes(check, &next, total);
     if (result == 0)
         result = search_lost_inodes(check);

@@ -81,6 +81,7 @@ struct check {
     const struct claim_clock *watch_clock; // for the claim; NULL: the environment's
     uint64_t io_max_ns;          // how long a write of somebody else's may be on its way to the LUN
     struct stop_request *stop;   // looked at where nothing is half done; NULL: nobody asks
+    bool reads_ahead;            // with threads: the device is a file's, and no simulation
     struct check_online *online; // NULL: nobody else uses the volume
     struct problems problems;
     struct progress progress;

@@ -23,7 +23,7 @@ frontend_SHELL := fs/fuse_caller.c fs/fuse_mount.c fs/fuse_server.c fs/fuse_serv
                   fs/guard_helper.c fs/guard_lock.c fs/guard_processes.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/sandbox.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
-frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_volume.c
+frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_scrub.c fs/status_volume.c
 
 PROGRAMS += mount.lunfs
 mount.lunfs_SOURCES   := fs/mount_lunfs.c
@@ -42,7 +42,7 @@ LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/freeze_gate.c fs/inte
 fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \
                  fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/damage.c \
                  fs/dlm_service.c fs/freeze.c \
-                 fs/gated_device.c fs/lock_types.c fs/presence.c \
+                 fs/gated_device.c fs/lock_types.c fs/presence.c fs/scrubber.c \
                  fs/range_locks_dlm.c fs/recovery.c fs/slot_takeover.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c
 
 # The operations, and what open files need between them: passes, first writes, the reaper.
@@ -60,15 +60,15 @@ fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation
 
 PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c
-lunfsd_LIBRARIES := fs_core frontend fs_operations fs_structures dlm journal format base
+lunfsd_LIBRARIES := frontend fs_core fs_operations fs_core fsck_check fs_structures dlm journal format base
 lunfsd_LDLIBS    := -lfuse3 -lseccomp -levent_core -ljson-c -laio -lcpg -lquorum -lvotequorum -lcmap -lssl -lcrypto
 
 PROGRAMS += lunfs
 lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c fs/tool_freeze.c \
                    fs/tool_image.c fs/tool_info.c \
-                   fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c \
+                   fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c fs/tool_scrub.c \
                    fs/tool_stat.c fs/tool_target.c
-lunfs_LIBRARIES := frontend journal format base
+lunfs_LIBRARIES := frontend fsck_check journal format base
 lunfs_LDLIBS    := -ljson-c
 
 # Installation: DESTDIR for packages. mount(8), mkfs(8) and fsck(8) find the programs by these

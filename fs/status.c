@@ -22,6 +22,7 @@
 #include "fs/operation.h"
 #include "fs/solo.h"
 #include "fs/status_freeze.h"
+#include "fs/status_scrub.h"
 #include "fs/status_volume.h"
 #include "fs/volume.h"
 
@@ -426,6 +427,21 @@ static int handle_freeze_state(struct status_source *source, struct json_object 
     return 0;
 }
 
+// --- scrub -----------------------------------------------------------------------------------
+
+static int handle_scrub(struct status_source *source, struct json_object *arguments,
+                        struct json_object *result, const char **why)
+{
+    if (source->scrubber == NULL) {
+        *why = "the mount is ending";
+        return -EAGAIN;
+    }
+    int error = status_scrub(source->scrubber, arguments, result, why);
+    if (error == 0)
+        add_needs_fsck(source, result);
+    return error;
+}
+
 // --- dispatch --------------------------------------------------------------------------------
 
 static const struct {
@@ -443,6 +459,7 @@ static const struct {
     {"freeze", handle_freeze, true},
     {"thaw", handle_thaw, true},
     {"freeze-state", handle_freeze_state, true},
+    {"scrub", handle_scrub, true},
 };
 
 int status_handle(void *context, const char *verb, struct json_object *arguments,

@@ -4,7 +4,7 @@
 //   info   the volume, this mount's state, its counters     locks  who holds or waits for what
 //   nodes  the members, and why the cluster waits           df     free space
 //   stat   one inode and its extents                        fence, fence-confirm
-//   freeze, thaw, freeze-state (fs/status_freeze.h)
+//   freeze, thaw, freeze-state (fs/status_freeze.h), scrub (fs/status_scrub.h)
 #pragma once
 
 struct cluster;
@@ -13,6 +13,7 @@ struct fuse_server;
 struct json_object;
 struct log_daemon;
 struct mount_options;
+struct scrubber;
 struct solo;
 struct volume;
 
@@ -26,6 +27,7 @@ struct status_source {
     struct cluster *cluster;   // NULL: a local mount; joining, perhaps
     struct solo *solo;         // NULL: not a local mount; joining, perhaps
     struct dlm_service *locks; // NULL until there is one
+    struct scrubber *scrubber; // likewise
 };
 
 // The handler of control_server_config; `context` is a struct status_source.

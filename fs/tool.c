@@ -48,6 +48,10 @@ static const struct tool_verb verbs[] = {
      "  lunfs dump /dev/mapper/lun0 group:0           or claim, map, root\n"
      "  lunfs dump /dev/mapper/lun0 8241              any block, by its number\n",
      tool_dump},
+    {"scrub", "MOUNT [--rate MIB] [--json]", "checks all metadata of a volume in use",
+     "  lunfs scrub /vm\n"
+     "  lunfs scrub /vm --rate 5     reads at most 5 MiB a second; 0: as fast as it goes\n",
+     tool_scrub},
     {"probe", "DEVICE [--udev]", "tells whether a device holds a lunfs volume",
      "  lunfs probe /dev/sdb\n"
      "  lunfs probe /dev/sdb --udev  as properties for udev\n",
@@ -82,7 +86,7 @@ static int usage(bool was_asked)
     for (unsigned i = 0; i < VERB_COUNT; i++)
         fprintf(out, "  %-6s %-32s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
     fputs("lunfs VERB --help shows examples. Exit codes: 0 success, 1 failure, 2 usage,\n"
-          "3 no lunfs volume there (probe).\n",
+          "3 no lunfs volume there (probe), 4 damage was found (scrub).\n",
           out);
     return was_asked ? TOOL_EXIT_OK : TOOL_EXIT_USAGE;
 }

@@ -12,6 +12,7 @@ enum tool_exit {
     TOOL_EXIT_FAILURE = 1, // said why on standard error
     TOOL_EXIT_USAGE = 2,
     TOOL_EXIT_NOTHING = 3, // `probe`: no lunfs volume; quiet
+    TOOL_EXIT_DAMAGED = 4, // `scrub` has found something, as fsck.lunfs -n
 };
 
 // A verb is called with argv[0] its own name ("info"). Each knows --help.
@@ -33,6 +34,7 @@ int tool_freeze(const struct tool_verb *verb, int argc, char **argv);
 int tool_thaw(const struct tool_verb *verb, int argc, char **argv);
 int tool_image(const struct tool_verb *verb, int argc, char **argv);
 int tool_dump(const struct tool_verb *verb, int argc, char **argv);
+int tool_scrub(const struct tool_verb *verb, int argc, char **argv);
 int tool_probe(const struct tool_verb *verb, int argc, char **argv);
 
 // "lunfs: ..." on standard error; returns `exit_code`.
@@ -47,12 +49,14 @@ struct json_object;
 struct tool_options {
     bool json, all, yes, scramble;
     const char *timeout; // of --timeout; NULL: not given
+    const char *rate;    // of --rate; likewise
     int argument_count;
     char **arguments;
 };
 
-// Takes --json, --all, --yes, --scramble, --timeout VALUE and --help in any place; the rest are
-// arguments, of which there must be `least` to `most`. -1 to go on, else the exit code.
+// Takes --json, --all, --yes, --scramble, --timeout VALUE, --rate VALUE and --help in any place;
+// the rest are arguments, of which there must be `least` to `most`. -1 to go on, else the exit
+// code.
 int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, int most,
                struct tool_options *options);
 // The same for a verb whose one argument is a mount or a device: finds it too.

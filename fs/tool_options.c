@@ -24,6 +24,8 @@ int tool_parse(const struct tool_verb *verb, int argc, char **argv, int least, i
             options->scramble = true;
         else if (strcmp(argv[i], "--timeout") == 0 && i + 1 < argc)
             options->timeout = argv[++i];
+        else if (strcmp(argv[i], "--rate") == 0 && i + 1 < argc)
+            options->rate = argv[++i];
         else if (argv[i][0] == '-')
             return tool_usage(verb, false);
         else

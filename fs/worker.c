@@ -28,6 +28,7 @@
 #include "fs/range_locks_dlm.h"
 #include "fs/recovery.h"
 #include "fs/run_lock.h"
+#include "fs/scrubber.h"
 #include "fs/solo.h"
 #include "fs/startup.h"
 #include "fs/status.h"
@@ -59,6 +60,7 @@ struct worker {
     struct solo *solo;         //
     struct dlm_service *alone; //
     struct range_locks *range_locks;
+    struct scrubber *scrubber;
     struct fuse_server *fuse;
     struct control_server *control;
     struct status_source status;
@@ -368,7 +370,9 @@ static int start_volume(struct worker *worker)
     gated_device_on_conflict(worker->gated, shut_out, worker);
     gated_device_on_conflict(worker->recovery, shut_out, worker);
     worker->range_locks = range_locks_dlm_new(locks_of(worker), node_id);
+    worker->scrubber = scrubber_new(worker->volume);
     worker->status.locks = locks_of(worker);
+    worker->status.scrubber = worker->scrubber;
     return 0;
 }
 
@@ -514,6 +518,9 @@ static void wait_for_drain(struct worker *worker)
 static void leave(struct worker *worker)
 {
     int result = 0;
+    worker->status.scrubber = NULL;
+    if (worker->scrubber != NULL)
+        scrubber_stop(worker->scrubber);
     if (worker->cluster != NULL)
         cluster_volume_stops(worker->cluster);
     if (worker->volume->failure == 0 && worker->volume->inodes != NULL)
@@ -525,6 +532,7 @@ static void leave(struct worker *worker)
     if (!is_clean)
         volume_abandon(worker->volume);
     range_locks_dlm_free(worker->range_locks);
+    scrubber_free(worker->scrubber);
     if (worker->cluster != NULL && is_clean)
         result = cluster_leave(worker->cluster);
     else if (worker->cluster != NULL)

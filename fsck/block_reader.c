@@ -7,14 +7,14 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fsck/check.h"
+#include "fsck/chunk_cache.h"
 #include "fsck/flipped_bit.h"
 
-enum { CHUNK_BLOCKS = 16, CHUNK_COUNT = 256 };
+enum { ONLINE_TRIES = 3 }; // a heartbeat may be written while it is read (protocols, rule 36)
 
 struct block_reader {
     struct check *check;
-    uint64_t numbers[CHUNK_COUNT]; // chunk number + 1; 0: empty
-    uint8_t *chunks[CHUNK_COUNT];
+    struct chunk_cache *chunks;
 };
 
 struct block_reader *block_reader_new(struct check *check)
@@ -22,6 +22,8 @@ struct block_reader *block_reader_new(struct check *check)
     struct block_reader *reader = calloc(1, sizeof(*reader));
     CHECK(reader != NULL);
     reader->check = check;
+    reader->chunks =
+        chunk_cache_new(check->device, check->environment->scheduler, check->reads_ahead);
     return reader;
 }
 
@@ -29,9 +31,13 @@ void block_reader_free(struct block_reader *reader)
 {
     if (reader == NULL)
         return;
-    for (unsigned i = 0; i < CHUNK_COUNT; i++)
-        free(reader->chunks[i]);
+    chunk_cache_free(reader->chunks);
     free(reader);
+}
+
+void block_reader_expect(struct block_reader *reader, uint64_t block)
+{
+    chunk_cache_expect(reader->chunks, block);
 }
 
 static int read_device(const struct block_reader *reader, uint64_t block, uint64_t count,
@@ -40,26 +46,6 @@ static int read_device(const struct block_reader *reader, uint64_t block, uint64
     const struct check *check = reader->check;
     return block_device_read(check->device, check->environment->scheduler, block * BLOCK_BYTES,
                              buffer, count * BLOCK_BYTES);
-}
-
-// The kept bytes of `block`; NULL if its chunk cannot be read as a whole.
-static uint8_t *chunk_bytes(struct block_reader *reader, uint64_t block)
-{
-    uint64_t number = block / CHUNK_BLOCKS;
-    unsigned place = (unsigned)(number % CHUNK_COUNT);
-    uint64_t first = number * CHUNK_BLOCKS;
-    uint64_t device_blocks = reader->check->device->size_bytes / BLOCK_BYTES;
-    uint64_t rest = device_blocks - first;
-    if (reader->numbers[place] != number + 1) {
-        if (reader->chunks[place] == NULL)
-            reader->chunks[place] = block_buffer_new((size_t)CHUNK_BLOCKS * BLOCK_BYTES);
-        reader->numbers[place] = 0;
-        uint64_t count = rest < CHUNK_BLOCKS ? rest : CHUNK_BLOCKS;
-        if (read_device(reader, first, count, reader->chunks[place]) < 0)
-            return NULL;
-        reader->numbers[place] = number + 1;
-    }
-    return reader->chunks[place] + (block - first) * BLOCK_BYTES;
 }
 
 static const struct journal_image *find_image(const struct check *check, uint64_t block)
@@ -92,11 +78,13 @@ static int read_alone(struct block_reader *reader, uint64_t block, void *buffer)
 int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer)
 {
     check_breathe(reader->check);
+    if (reader->check->online != NULL)
+        reader->check->online->blocks_read++;
     if (block >= reader->check->device->size_bytes / BLOCK_BYTES)
         return -ERROR_BLOCK_RANGE;
     const uint8_t *kept = change_log_find(&reader->check->changes, block);
-    if (kept == NULL && find_image(reader->check, block) == NULL)
-        kept = chunk_bytes(reader, block);
+    if (kept == NULL && find_image(reader->check, block) == NULL && reader->check->online == NULL)
+        kept = chunk_cache_find(reader->chunks, block);
     if (kept == NULL)
         return read_alone(reader, block, buffer);
     memcpy(buffer, kept, BLOCK_BYTES);
@@ -139,6 +127,20 @@ static bool put_back(const struct check *check, void *buffer)
     return is_ours && flipped_bit_put_back(buffer);
 }
 
+static int read_and_verify(struct block_reader *reader, const struct block_expectation *expected,
+                           void *buffer)
+{
+    int tries = reader->check->online != NULL ? ONLINE_TRIES : 1;
+    int result = 0;
+    do {
+        result = block_reader_read(reader, expected->address, buffer);
+        if (result < 0)
+            return result;
+        result = format_block_verify(buffer, expected);
+    } while (result < 0 && --tries > 0);
+    return result;
+}
+
 int block_reader_read_verified(struct block_reader *reader, enum block_type type, uint64_t block,
                                uint64_t owner, void *buffer)
 {
@@ -149,11 +151,9 @@ int block_reader_read_verified(struct block_reader *reader, enum block_type type
         .owner = owner,
         .type = type,
     };
-    int result = block_reader_read(reader, block, buffer);
-    if (result < 0)
-        return result;
-    result = format_block_verify(buffer, &expected);
-    if (result < 0 && put_back(check, buffer) && format_block_verify(buffer, &expected) == 0) {
+    int result = read_and_verify(reader, &expected, buffer);
+    if (result < 0 && error_is_check(result) && put_back(check, buffer) &&
+        format_block_verify(buffer, &expected) == 0) {
         report_flipped(check, block);
         result = 0;
     }

@@ -16,6 +16,9 @@ struct check;
 struct block_reader *block_reader_new(struct check *check);
 void block_reader_free(struct block_reader *reader);
 
+// The block will be read soon: check.reads_ahead. Does not wait.
+void block_reader_expect(struct block_reader *reader, uint64_t block);
+
 // The block's 4096 bytes. 0; -ERROR_BLOCK_RANGE; or what the device answered.
 int block_reader_read(struct block_reader *reader, uint64_t block, void *buffer);
 // The same, and verifies its header: also -ERROR_BLOCK_*. One wrong bit is put back in `buffer`,

@@ -44,6 +44,13 @@
 
 struct block_reader;
 
+// The volume is in use meanwhile (fsck/scrub.h): what is looked at is held by its lock, and only
+// for that long, so no bytes are kept from one object to the next, and no object is compared with
+// another one.
+struct check_online {
+    uint64_t blocks_read;
+};
+
 struct block_numbers {
     uint64_t *numbers;
     size_t count;
@@ -72,8 +79,10 @@ struct check {
     struct log *log;
     FILE *out;                             // problems and the verdict
     const struct claim_clock *watch_clock; // for the claim; NULL: the environment's
-    uint64_t io_max_ns;        // how long a write of somebody else's may be on its way to the LUN
-    struct stop_request *stop; // looked at where nothing is half done; NULL: nobody asks
+    uint64_t io_max_ns;          // how long a write of somebody else's may be on its way to the LUN
+    struct stop_request *stop;   // looked at where nothing is half done; NULL: nobody asks
+    bool reads_ahead;            // with threads: the device is a file's, and no simulation
+    struct check_online *online; // NULL: nobody else uses the volume
     struct problems problems;
     struct progress progress;
 
@@ -91,6 +100,7 @@ struct check {
     struct journal_config journals[FORMAT_SLOT_COUNT_MAX]; // but for the bad ones
     uint32_t journal_count;
     uint64_t bad_journals;       // a bit a slot: to be emptied
+    uint64_t worn_journals;      // a bit a slot: one copy of the header is not valid
     struct journal_scan overlay; // what replay would write
     bool has_overlay;
     struct block_reader *reader;
@@ -127,6 +137,20 @@ int pass2_groups(struct check *check);
 int pass3_inodes(struct check *check);
 void pass4_directories(struct check *check);
 void pass5_space(struct check *check);
+
+// --- parts of passes, for the scrub ------------------------------------------------------------
+
+// Superblocks against the one in use: `finding` is filled in.
+void pass0_compare_copies(struct check *check);
+void pass1_claim(struct check *check);
+void pass1_slot(struct check *check, uint32_t slot); // heartbeat, mailbox, journal header
+void pass1_slot_state(struct check *check, uint32_t slot);
+void pass2_map(struct check *check); // after space_init
+void pass2_group(struct check *check, uint32_t ag);
+// The inode and its tree; what a directory names is put into the table. The table grows: `record`
+// is not valid after it.
+void pass3_inode(struct check *check, struct inode_record *record);
+void pass3_orphan_list(struct check *check, uint32_t slot);
 
 // Whether what was found so far may be put right.
 bool check_may_repair(const struct check *check);

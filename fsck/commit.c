@@ -39,6 +39,19 @@ static int empty_bad_journals(struct check *check)
     return result;
 }
 
+// Those that were replayed or emptied have two good copies, and get them once more.
+static int renew_worn_journals(struct check *check)
+{
+    int result = 0;
+    for (uint32_t slot = 0; slot < check->geometry.slot_count && result == 0; slot++) {
+        struct journal_config config;
+        check_configure_journal(check, slot, &config);
+        if (check->worn_journals >> slot & 1)
+            result = journal_renew_headers(&config);
+    }
+    return result;
+}
+
 // --- changes ---------------------------------------------------------------------------------
 
 static int write_change(struct check *check, const struct change *change)
@@ -88,6 +101,8 @@ static int write_all(struct check *check)
         result = replay(check);
     if (result == 0)
         result = empty_bad_journals(check);
+    if (result == 0)
+        result = renew_worn_journals(check);
     if (result == 0)
         result = write_changes(check);
     if (result == 0 && (mark_is_needed(check) || superblocks_are_bad(check)))

@@ -75,19 +75,28 @@ void directory_promise_compare(struct check *check, const struct directory_promi
                        (ull)promise->generation);
 }
 
+// The first entry that names it decides what is expected of it.
+static void take_link(struct inode_items *items, uint64_t hash, const struct format_dirent *entry)
+{
+    struct inode_record *record = inode_table_find(&items->check->inodes, entry->inode);
+    if (record->links_found++ == 0) {
+        record->linked_from = items->number;
+        record->linked_hash = hash;
+    }
+    record->seen |= INODE_SEEN_LINKED;
+    if (entry->type == DT_DIR)
+        inode_table_find(&items->check->inodes, items->number)->subdirectories_found++;
+}
+
 static void take_target(struct inode_items *items, uint64_t block,
                         const struct format_dirent *entry)
 {
     struct check *check = items->check;
-    if (!geometry_is_data_range(&check->geometry, entry->inode, 1)) {
-        report(items, PROBLEM_DIRENT_TARGET, block, entry, "its inode's number is out of range");
-        return;
-    }
     struct inode_record *record = inode_table_add(&check->inodes, entry->inode);
     if (is_new(record)) {
         record->generation = entry->generation;
         record->type = entry->type;
-    } else {
+    } else if (check->online == NULL) {
         struct directory_promise promise = {
             .type = entry->type,
             .generation = entry->generation,
@@ -96,13 +105,9 @@ static void take_target(struct inode_items *items, uint64_t block,
         };
         directory_promise_compare(check, &promise, entry->inode, record->type, record->generation);
     }
-    if (entry->type == DT_DIR && (record->links_found > 0 || record->seen & INODE_SEEN_ROOT))
+    if (entry->type == DT_DIR && check->online == NULL &&
+        (record->links_found > 0 || record->seen & INODE_SEEN_ROOT))
         report(items, PROBLEM_DIRECTORY_DOUBLE, block, entry, "it is linked elsewhere already");
-    if (record->links_found++ == 0)
-        record->linked_from = items->number;
-    record->seen |= INODE_SEEN_LINKED;
-    if (entry->type == DT_DIR)
-        inode_table_find(&check->inodes, items->number)->subdirectories_found++;
 }
 
 void directory_entries_take(struct inode_items *items, uint64_t block,
@@ -120,5 +125,10 @@ void directory_entries_take(struct inode_items *items, uint64_t block,
         report(items, PROBLEM_DIRENT_HASH, block, &entry, "its key is not its name's hash");
     if (!name_is_new(items, item, &entry))
         report(items, PROBLEM_DIRENT_DOUBLE, block, &entry, "it was there already");
+    if (!geometry_is_data_range(&items->check->geometry, entry.inode, 1)) {
+        report(items, PROBLEM_DIRENT_TARGET, block, &entry, "its inode's number is out of range");
+        return;
+    }
     take_target(items, block, &entry);
+    take_link(items, item->key.major, &entry);
 }

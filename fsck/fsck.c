@@ -64,6 +64,7 @@ int main(int argc, char **argv)
     if (status < 0) {
         check->environment = environment_tool_new();
         check->io_max_ns = io_max_ns(check->device);
+        check->reads_ahead = true;
         status = check_run(check);
         environment_tool_free(check->environment);
         block_device_close(check->device);

@@ -28,6 +28,7 @@ struct inode_record {
     uint64_t number;
     uint64_t generation;  // first as the one that points says, then as the disk says
     uint64_t linked_from; // the directory that pointed to it first
+    uint64_t linked_hash; // by which name
     uint64_t parent;      // as its own block says
     uint32_t links_found;
     uint32_t subdirectories_found;

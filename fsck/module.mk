@@ -2,7 +2,7 @@
 # The check as a library, so that tests can run it over any block device.
 LIBRARIES += fsck_check
 fsck_check_PURE  := fsck/flipped_bit.c fsck/tree_build.c fsck/space.c fsck/overlaps.c fsck/inode_table.c
-fsck_check_SHELL := fsck/check.c fsck/problem.c fsck/progress.c fsck/block_reader.c \
+fsck_check_SHELL := fsck/check.c fsck/check_context.c fsck/scrub.c fsck/problem.c fsck/progress.c fsck/block_reader.c fsck/chunk_cache.c \
                     fsck/tree_walk.c fsck/inode_items.c fsck/directory_entries.c \
                     fsck/pass0_superblock.c fsck/pass1_slots.c fsck/pass2_groups.c \
                     fsck/pass3_inodes.c fsck/pass4_directories.c fsck/pass5_space.c \

@@ -106,6 +106,9 @@ int fsck_options_parse(int argc, char **argv, struct fsck_options *options)
     }
     if ((answers & (answers - 1)) != 0)
         return complain("only one of -n, -p, -y and --restore can be given");
+    if (options->undo_path != NULL && (options->no_changes || options->restore_path != NULL))
+        return complain(
+            "--undo keeps a way back from a repair: it does not go with -n or --restore");
     if (optind + 1 != argc)
         return complain(optind == argc ? "no device or file was named"
                                        : "one device or file at a time, please");

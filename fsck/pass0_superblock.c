@@ -24,6 +24,12 @@ static void compare_copy(struct check *check, const struct format_superblock_pla
                        (unsigned long long)chosen->version);
 }
 
+void pass0_compare_copies(struct check *check)
+{
+    for (int i = 0; i < FORMAT_SUPERBLOCK_COUNT; i++)
+        compare_copy(check, &check->finding.places[i]);
+}
+
 static int refuse(struct check *check, int error)
 {
     const struct format_superblock_finding *finding = &check->finding;
@@ -71,8 +77,7 @@ int pass0_superblock(struct check *check)
         return check_fail(check, -ERROR_SUPERBLOCK_FEATURE, "block %llu: %s",
                           (unsigned long long)check->finding.places[check->finding.chosen].block,
                           error_text(-ERROR_SUPERBLOCK_FEATURE));
-    for (int i = 0; i < FORMAT_SUPERBLOCK_COUNT; i++)
-        compare_copy(check, &check->finding.places[i]);
+    pass0_compare_copies(check);
     if (g->state & SUPERBLOCK_STATE_NEEDS_FSCK)
         problem_report(&check->problems, PROBLEM_NEEDS_FSCK, FORMAT_SUPERBLOCK_BLOCK,
                        "a repair was cut off");

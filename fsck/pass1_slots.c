@@ -10,6 +10,7 @@
 #include "fs/format_text.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+#include "journal/header.h"
 
 // --- the blocks of slots ---------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ static int decode_claim(struct check *check, uint32_t slot, const void *disk, co
     return format_claim_decode(disk, &claim, reason);
 }
 
-static void check_claim_block(struct check *check)
+void pass1_claim(struct check *check)
 {
     const char *reason = block_broken(check, BLOCK_TYPE_CLAIM, FORMAT_CLAIM_BLOCK, 0, decode_claim);
     if (reason != NULL)
@@ -77,6 +78,34 @@ static void check_mailbox(struct check *check, uint32_t slot)
         problem_report(&check->problems, PROBLEM_MAILBOX, block, "%s (slot %u)", reason, slot);
 }
 
+// A write that tore leaves one of them, and the other one holds (journal/header.h).
+static void check_journal_copies(struct check *check, uint32_t slot)
+{
+    uint8_t disk[BLOCK_BYTES] __attribute__((aligned(8)));
+    struct journal_header header;
+    check->worn_journals &= ~((uint64_t)1 << slot);
+    for (uint32_t copy = 0; copy < JOURNAL_HEADER_COPIES; copy++) {
+        uint64_t block = geometry_journal_block(&check->geometry, slot) + copy;
+        int result =
+            block_reader_read_verified(check->reader, BLOCK_TYPE_JOURNAL_HEADER, block, slot, disk);
+        if (result == 0 && !journal_header_decode((const struct journal_header_disk *)disk,
+                                                  check->geometry.journal_block_count, &header))
+            result = -ERROR_JOURNAL_HEADER;
+        if (result == 0)
+            continue;
+        check->worn_journals |= (uint64_t)1 << slot;
+        problem_report(&check->problems, PROBLEM_JOURNAL_COPY, block, "%s (slot %u)",
+                       error_text(result), slot);
+    }
+}
+
+void pass1_slot(struct check *check, uint32_t slot)
+{
+    check_heartbeat(check, slot);
+    check_mailbox(check, slot);
+    check_journal_copies(check, slot);
+}
+
 static int decode_slot_state(struct check *check, uint32_t slot, const void *disk,
                              const char **reason)
 {
@@ -84,7 +113,7 @@ static int decode_slot_state(struct check *check, uint32_t slot, const void *dis
     return format_slot_state_check(disk, reason);
 }
 
-static void check_slot_state(struct check *check, uint32_t slot)
+void pass1_slot_state(struct check *check, uint32_t slot)
 {
     uint64_t block = geometry_slot_state_block(&check->geometry, slot);
     const char *reason = block_broken(check, BLOCK_TYPE_SLOT_STATE, block, slot, decode_slot_state);
@@ -306,7 +335,7 @@ static void report_slot_not_left(struct check *check, uint32_t slot)
 int pass1_slots(struct check *check)
 {
     progress_begin(&check->progress, "slots", NULL);
-    check_claim_block(check);
+    pass1_claim(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
         check_heartbeat(check, slot);
     return make_sure_nobody_uses_it(check);
@@ -320,10 +349,11 @@ int pass1_slots_again(struct check *check)
             check_heartbeat(check, slot);
     for (uint32_t slot = 0; slot < slot_count; slot++) {
         check_mailbox(check, slot);
+        check_journal_copies(check, slot);
         report_slot_not_left(check, slot);
     }
     int result = check->has_overlay ? 0 : serve_journals(check);
     for (uint32_t slot = 0; slot < slot_count && result == 0; slot++)
-        check_slot_state(check, slot);
+        pass1_slot_state(check, slot);
     return result;
 }

@@ -165,7 +165,7 @@ static void compare_free_count(struct check *check, uint32_t ag)
                    (ull)group->free_found);
 }
 
-static void check_group(struct check *check, uint32_t ag)
+void pass2_group(struct check *check, uint32_t ag)
 {
     CLEANUP_FREE struct ag_header_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
@@ -194,6 +194,12 @@ static void check_group(struct check *check, uint32_t ag)
         compare_free_count(check, ag);
 }
 
+void pass2_map(struct check *check)
+{
+    for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
+        read_map_block(check, i);
+}
+
 int pass2_groups(struct check *check)
 {
     uint32_t ag_count = check->geometry.ag_count;
@@ -201,14 +207,13 @@ int pass2_groups(struct check *check)
     check->groups = calloc(ag_count, sizeof(*check->groups));
     CHECK(check->groups != NULL);
     progress_begin(&check->progress, "allocation groups", "groups");
-    for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
-        read_map_block(check, i);
+    pass2_map(check);
     for (uint32_t ag = 0; ag < ag_count; ag++) {
         if (check_cancelled(check) != 0)
             return -ECANCELED;
         progress_update(&check->progress, environment_boot_ns(check->environment), ag, ag_count);
         if (check->space.groups[ag].is_initialised)
-            check_group(check, ag);
+            pass2_group(check, ag);
     }
     return 0;
 }

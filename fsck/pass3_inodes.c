@@ -12,6 +12,7 @@
 #include "fs/base/error.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+#include "fsck/chunk_cache.h"
 #include "fsck/directory_entries.h"
 #include "fsck/inode_items.h"
 #include "fsck/tree_walk.h"
@@ -101,8 +102,7 @@ static void walk_tree(struct check *check, const struct inode_disk *disk,
         inode_table_find(&check->inodes, inode->number)->seen |= INODE_SEEN_BAD_TREE;
 }
 
-// The table grows during the walk: `record` is not valid after it.
-static void check_inode(struct check *check, struct inode_record *record)
+void pass3_inode(struct check *check, struct inode_record *record)
 {
     CLEANUP_FREE struct inode_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
@@ -126,17 +126,79 @@ static uint64_t used_block_estimate(const struct check *check)
     return used;
 }
 
-// Those found on the way are behind it in the table.
-static int check_found_inodes(struct check *check, size_t *next, uint64_t total)
+struct turn {
+    uint64_t number;
+    size_t index; // in the table
+};
+
+static int compare_turns(const void *a, const void *b)
 {
-    for (; *next < check->inodes.count; ++*next) {
+    const struct turn *x = a, *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+// All that the table has from `first` on, as they stand on the disk: a directory names them in the
+// order of hashes, which would be a seek each.
+static struct turn *turns_from(const struct check *check, size_t first, size_t count)
+{
+    struct turn *turns = calloc(count, sizeof(*turns));
+    CHECK(turns != NULL);
+    for (size_t i = 0; i < count; i++)
+        turns[i] = (struct turn){check->inodes.records[first + i].number, first + i};
+    qsort(turns, count, sizeof(*turns), compare_turns);
+    return turns;
+}
+
+struct look_ahead {
+    const struct turn *turns;
+    size_t count, expected;
+    unsigned chunks; // between the turn that it is and the last one expected
+};
+
+static bool begins_chunk(const struct look_ahead *ahead, size_t turn)
+{
+    return turn == 0 || ahead->turns[turn].number / CHUNK_CACHE_BLOCKS !=
+                            ahead->turns[turn - 1].number / CHUNK_CACHE_BLOCKS;
+}
+
+static void expect_chunks(struct check *check, struct look_ahead *ahead, size_t turn)
+{
+    if (turn > 0 && begins_chunk(ahead, turn))
+        ahead->chunks--;
+    for (; ahead->expected < ahead->count && ahead->chunks < CHUNK_CACHE_AHEAD; ahead->expected++) {
+        if (!begins_chunk(ahead, ahead->expected))
+            continue;
+        block_reader_expect(check->reader, ahead->turns[ahead->expected].number);
+        ahead->chunks++;
+    }
+}
+
+static int check_turns(struct check *check, const struct turn *turns, size_t count, uint64_t total)
+{
+    struct look_ahead ahead = {.turns = turns, .count = count};
+    for (size_t i = 0; i < count; i++) {
         if (check_cancelled(check) != 0)
             return -ECANCELED;
-        check_inode(check, &check->inodes.records[*next]);
+        expect_chunks(check, &ahead, i);
+        pass3_inode(check, &check->inodes.records[turns[i].index]);
         progress_update(&check->progress, environment_boot_ns(check->environment),
                         check->space.used_block_count, total);
     }
     return 0;
+}
+
+// Those found on the way are behind it in the table, and have the next turn.
+static int check_found_inodes(struct check *check, size_t *next, uint64_t total)
+{
+    int result = 0;
+    while (*next < check->inodes.count && result == 0) {
+        size_t count = check->inodes.count - *next;
+        struct turn *turns = turns_from(check, *next, count);
+        *next += count;
+        result = check_turns(check, turns, count, total);
+        free(turns);
+    }
+    return result;
 }
 
 // --- orphan lists ----------------------------------------------------------------------------
@@ -160,7 +222,8 @@ static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct for
     struct inode_record *record = reason == NULL ? inode_table_add(&check->inodes, number) : NULL;
     if (record != NULL && record->seen & INODE_SEEN_LISTED)
         reason = "the inode stands on another list too";
-    else if (record != NULL && record->seen & INODE_SEEN_VALID && record->generation != generation)
+    else if (record != NULL && record->seen & INODE_SEEN_VALID &&
+             record->generation != generation && check->online == NULL)
         reason = "the inode has another generation";
     if (reason != NULL) {
         problem_report(&check->problems, PROBLEM_ORPHAN_ITEM, block, "slot %llu, inode %llu: %s",
@@ -176,7 +239,7 @@ static bool take_orphan(struct tree_walk *walk, uint64_t block, const struct for
     return true;
 }
 
-static void walk_orphan_list(struct check *check, uint32_t slot)
+void pass3_orphan_list(struct check *check, uint32_t slot)
 {
     CLEANUP_FREE struct slot_state_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
@@ -308,7 +371,7 @@ int pass3_inodes(struct check *check)
         return result;
     check_root(check);
     for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
-        walk_orphan_list(check, slot);
+        pass3_orphan_list(check, slot);
     result = check_found_inodes(check, &next, total);
     if (result == 0)
         result = search_lost_inodes(check);

@@ -3,7 +3,9 @@
 
 #include <stdarg.h>
 
-enum { SHOWN_MAX = 50 };
+#include "fs/base/text.h"
+
+enum { SHOWN_MAX = 50, LINE_BYTES = 2048 };
 
 struct problem_row {
     const char *name;
@@ -43,13 +45,17 @@ void problem_report(struct problems *problems, enum problem problem, uint64_t bl
         return;
     if (problems->before_line != NULL)
         problems->before_line(problems->context);
+    TEXT(line, LINE_BYTES);
     va_list arguments;
-    fprintf(problems->out, "block %llu: %s: %s: ", (unsigned long long)block, rows[problem].name,
-            rows[problem].sentence);
+    text_add(&line, "block %llu: %s: %s: ", (unsigned long long)block, rows[problem].name,
+             rows[problem].sentence);
     va_start(arguments, format);
-    vfprintf(problems->out, format, arguments);
+    text_add_arguments(&line, format, arguments);
     va_end(arguments);
-    fputc('\n', problems->out);
+    if (problems->line != NULL)
+        problems->line(problems->context, line.bytes);
+    else
+        fprintf(problems->out, "%s\n", line.bytes);
 }
 
 void problem_report_end(const struct problems *problems)

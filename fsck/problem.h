@@ -38,6 +38,8 @@ struct problems {
     uint64_t counts[PROBLEM_COUNT];
     void (*before_line)(void *context); // takes a progress bar away; may be NULL
     void *context;
+    // Takes each line instead of `out`, if it is set.
+    void (*line)(void *context, const char *line);
 };
 
 // One line: "block 2561: INODE_BLOCK: an inode's block is not valid: detail".

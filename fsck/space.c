@@ -60,6 +60,8 @@ void space_add(struct space *space, uint64_t block, uint64_t count, enum space_u
     uint64_t owner_and_use = owner << 8 | use;
     if (use != SPACE_FREE)
         space->used_block_count += count;
+    if (space->is_only_counted)
+        return;
     struct space_run *last = group->run_count > 0 ? &group->runs[group->run_count - 1] : NULL;
     if (last != NULL && last->owner_and_use == owner_and_use &&
         last->start + last->count == start) {

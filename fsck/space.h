@@ -42,6 +42,7 @@ struct space {
     const struct geometry *geometry;
     struct space_group *groups; // ag_count of them
     uint64_t used_block_count;  // added so far, but for SPACE_FREE
+    bool is_only_counted;       // no runs are kept
 };
 
 void space_init(struct space *space, const struct geometry *geometry);

@@ -80,6 +80,13 @@ int journal_header_write_both(const struct journal_config *config, struct journa
     return 0;
 }
 
+int journal_renew_headers(const struct journal_config *config)
+{
+    struct journal_header header;
+    int result = journal_header_read(config, &header);
+    return result == 0 ? journal_header_write_both(config, &header) : result;
+}
+
 struct journal_ring journal_ring_of(const struct journal_config *config,
                                     const struct journal_header *header)
 {

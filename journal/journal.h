@@ -83,6 +83,10 @@ enum { JOURNAL_BLOCKS_MIN = 32 };
 // Makes an empty, clean journal (mkfs); whatever stood there before is dead by the new salt. Waits.
 int journal_format(const struct journal_config *config);
 
+// Writes both copies of the header again, as the valid one says: of a journal that nobody uses.
+// -ERROR_JOURNAL_HEADER if neither is valid. Waits.
+int journal_renew_headers(const struct journal_config *config);
+
 // Opens a clean journal for mount and starts a new life of it: a fresh salt, durable before this
 // returns. -ERROR_JOURNAL_HEADER if neither header copy is valid, -EBUSY if it is not clean (replay
 // it first). The clock takes note of the versions that the header knows. Waits.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/base/text.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,11 +15,16 @@ void text_init(struct text *text, char *bytes, size_t capacity)
 
 void text_add(struct text *text, const char *format, ...)
 {
-    size_t room = text->capacity - text->length;
     va_list arguments;
     va_start(arguments, format);
-    int wanted = vsnprintf(text->bytes + text->length, room, format, arguments);
+    text_add_arguments(text, format, arguments);
     va_end(arguments);
+}
+
+void text_add_arguments(struct text *text, const char *format, va_list arguments)
+{
+    size_t room = text->capacity - text->length;
+    int wanted = vsnprintf(text->bytes + text->length, room, format, arguments);
     if (wanted < 0 || (size_t)wanted >= room) {
         text->truncated = true;
         text->length = text->capacity - 1;

@@ -3,6 +3,7 @@
 // overflows; what does not fit is cut and `truncated` says so.
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,8 @@ struct text {
 
 void text_init(struct text *text, char *bytes, size_t capacity);
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_add_arguments(struct text *text, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
 // 16 bytes as a UUID in lower case.
 void text_add_uuid(struct text *text, const uint8_t uuid[16]);
 // A size in the largest binary unit that keeps three digits: 8.00 GiB.

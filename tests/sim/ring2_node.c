@@ -14,6 +14,7 @@
 #include "fs/live_inode.h"
 #include "fs/lock_types.h"
 #include "fs/operation.h"
+#include "fs/scrubber.h"
 #include "journal/journal.h"
 #include "mkfs/geometry.h"
 #include "mkfs/write_layout.h"
@@ -193,6 +194,26 @@ static int make_volume(struct ring2_node *node)
     return result;
 }
 
+// Before the volume stops, or is abandoned. From a coroutine.
+static void end_scrub(struct ring2_node *node)
+{
+    struct scrubber_status status;
+    if (node->scrubber == NULL)
+        return;
+    scrubber_status_get(node->scrubber, &status);
+    node->has_scrubbed = !status.is_running && status.result == 0;
+    scrubber_stop(node->scrubber);
+    scrubber_free(node->scrubber);
+    node->scrubber = NULL;
+}
+
+void ring2_scrub(struct ring2_node *node, uint64_t blocks_per_second)
+{
+    node->scrubber = scrubber_new(node->volume);
+    int result = scrubber_start(node->scrubber, blocks_per_second);
+    CHECK(result == 0);
+}
+
 static void free_volume(struct ring2_node *node)
 {
     if (node->volume != NULL)
@@ -284,6 +305,7 @@ static void unmount_body(void *argument)
     for (unsigned i = 0; i < mounting->count; i++) {
         struct ring2_node *node = &mounting->nodes[i];
         note_credits(node);
+        end_scrub(node);
         int result = volume_stop(node->volume);
         if (result != 0)
             volume_fail(node->volume, result, "unmounting");
@@ -320,6 +342,7 @@ static void crash_body(void *argument)
     volume_fail(node->volume, -EIO, "a crash");
     if (crash->unwind != NULL)
         crash->unwind(crash->argument);
+    end_scrub(node);
     volume_abandon(node->volume);
     free_volume(node);
 }

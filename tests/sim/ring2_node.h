@@ -18,6 +18,7 @@
 #include "tests/sim/world.h"
 
 struct dlm_service;
+struct scrubber;
 
 enum { RING2_NODES_AT_ONCE = 3 };
 
@@ -40,6 +41,8 @@ struct ring2_node {
     struct ring2_node *nodes;                   // all of the cluster, this one among them
     uint64_t link_free_ns[RING2_NODES_AT_ONCE]; // when the last frame to a node arrives
     uint32_t slot;
+    struct scrubber *scrubber;    // NULL: none was asked for
+    bool has_scrubbed;            // to its end, in the life that has ended
     unsigned orphan_count;        // on all lists when it was mounted
     uint32_t handle_credits_most; // of the life that has ended
     bool is_mounted;
@@ -62,6 +65,8 @@ void ring2_format(struct world *world, struct sim_disk *disk,
 // through all orphan lists. 0 or an error, with nothing left behind.
 int ring2_mount(struct ring2_node *nodes, unsigned count, struct world *world,
                 struct sim_disk *disk, bool prints_log);
+// Scrubs the node's volume beside all that goes on, until it ends or the node does.
+void ring2_scrub(struct ring2_node *node, uint64_t blocks_per_second);
 // Counts what is on all orphan lists into node->orphan_count. From a coroutine. 0 or an error.
 int ring2_count_orphans(struct ring2_node *node);
 // No file is open. 0 or an error.

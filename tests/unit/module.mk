@@ -240,6 +240,16 @@ tests/unit/test_operation_damage_SOURCES   := tests/unit/test_operation_damage.c
 tests/unit/test_operation_damage_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_operation_damage_LDLIBS    := -lcmocka -lz
 
+UNIT_TESTS += tests/unit/test_chunk_cache
+tests/unit/test_chunk_cache_SOURCES   := tests/unit/test_chunk_cache.c
+tests/unit/test_chunk_cache_LIBRARIES := fsck_check format base
+tests/unit/test_chunk_cache_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_scrub
+tests/unit/test_scrub_SOURCES   := tests/unit/test_scrub.c $(OPERATION_WORLD)
+tests/unit/test_scrub_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_scrub_LDLIBS    := -lcmocka -lz
+
 UNIT_TESTS += tests/unit/test_operation_unnamed
 tests/unit/test_operation_unnamed_SOURCES   := tests/unit/test_operation_unnamed.c $(OPERATION_WORLD)
 tests/unit/test_operation_unnamed_LIBRARIES := $(OPERATION_LIBRARIES)

@@ -115,6 +115,12 @@ static uint64_t journal_dirty(struct image *image, const struct places *places)
 }
 
 // Both copies of the header: one alone is what a torn write leaves.
+static uint64_t journal_copy(struct image *image, const struct places *places)
+{
+    (void)places;
+    return wreck_spoil(image, geometry_journal_block(&image->g, 1) + 1);
+}
+
 static uint64_t journal(struct image *image, const struct places *places)
 {
     (void)places;
@@ -255,6 +261,7 @@ const struct wreck wrecks_volume[] = {
     {"SLOT_NOT_LEFT", slot_not_left},
     {"JOURNAL_DIRTY", journal_dirty},
     {"JOURNAL", journal},
+    {"JOURNAL_COPY", journal_copy},
     {"AG_MAP", ag_map},
     {"AG_HEADER", ag_header},
     {"AG_FIELDS", ag_fields},

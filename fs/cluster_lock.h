@@ -136,6 +136,9 @@ void cluster_lock_recall_pages(struct cluster_lock *lock, uint64_t offset, uint6
 // The borrower: the kernel takes long to drop what it was told to. It may wait for reads that came
 // since.
 void cluster_lock_recall_is_stuck(struct cluster_lock *lock);
+// Whether whoever fills a page, and holds the lock, must not wait for anything else: the kernel may
+// be waiting for that page.
+bool cluster_lock_recall_needs_fills(const struct cluster_lock *lock);
 
 // Gives up every cached right, dirty ones in order, and takes back what was asked for ahead: at
 // unmount. Waits; for a master that died until it is recovered.

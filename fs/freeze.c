@@ -19,6 +19,7 @@ struct freeze {
     struct volume *volume;
     struct cluster_lock *lock, *thaw_lock; // referenced for good
     struct freeze_gate gate;
+    LIST_HEAD(, freeze_filler) fillers;
     enum freeze_state state; // of this node's own: not FREEZE_OTHER
     uint64_t since_ns;       // of the state
     uint64_t until_ns;
@@ -84,18 +85,21 @@ static void coroutine_ended(struct freeze *freeze)
 
 // --- nothing of this node changes any more -------------------------------------------------------
 
-// Until nothing was let in meanwhile.
+// Until nothing was let in meanwhile, and no page that processes could change is in the kernel.
 static void settle_inodes(struct freeze *freeze)
 {
     struct volume *volume = freeze->volume;
     struct freeze_gate *gate = &freeze->gate;
     uint64_t seen;
+    bool was_mapped;
     do {
+        was_mapped = inode_table_call_mapped_in(volume->inodes);
         while (gate->kernel_writes > 0 && volume_check(volume) == 0)
             wait_queue_wait(volume->scheduler, &gate->quiet);
         seen = gate->let_in_count;
         inode_table_settle(volume->inodes);
-    } while ((gate->kernel_writes > 0 || seen != gate->let_in_count) && volume_check(volume) == 0);
+    } while ((was_mapped || gate->kernel_writes > 0 || seen != gate->let_in_count) &&
+             volume_check(volume) == 0);
 }
 
 // Changes of the core have ended and none begins, but those that the kernel waits for. An error has
@@ -124,6 +128,39 @@ int freeze_enter(struct freeze *freeze)
 void freeze_leave(struct freeze *freeze)
 {
     cluster_lock_release(freeze->lock, LOCK_SHARED);
+}
+
+bool freeze_try_enter(struct freeze *freeze)
+{
+    return freeze_lets_write(freeze) &&
+           cluster_lock_acquire(freeze->lock, LOCK_SHARED, LOCK_TRY) == 0;
+}
+
+void freeze_fill_begin(struct freeze *freeze, struct freeze_filler *filler, uint64_t inode)
+{
+    *filler = (struct freeze_filler){.inode = inode,
+                                     .coroutine = coroutine_current(freeze->volume->scheduler)};
+    LIST_INSERT_HEAD(&freeze->fillers, filler, link);
+}
+
+int freeze_fill_wait(struct freeze *freeze, struct freeze_filler *filler)
+{
+    int result = filler->is_let_go ? -EAGAIN : freeze_enter(freeze);
+    if (result == 0)
+        freeze_leave(freeze);
+    LIST_REMOVE(filler, link);
+    return filler->is_let_go ? 0 : result;
+}
+
+void freeze_let_fills_go(struct freeze *freeze, uint64_t inode)
+{
+    struct freeze_filler *filler;
+    LIST_FOREACH (filler, &freeze->fillers, link) {
+        if (filler->inode != inode || filler->is_let_go)
+            continue;
+        filler->is_let_go = true;
+        cluster_lock_interrupt(freeze->lock, filler->coroutine, -EAGAIN);
+    }
 }
 
 // --- another node's freeze -----------------------------------------------------------------------

@@ -18,8 +18,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct cluster_lock;
+struct coroutine;
 struct freeze;
 struct volume;
 
@@ -68,6 +70,23 @@ int freeze_enter(struct freeze *freeze);
 void freeze_leave(struct freeze *freeze);
 // freeze_enter of a mount, which says what it waits for.
 int freeze_enter_to_mount(struct freeze *freeze);
+// Processes may change pages that are filled so, and nobody hears of it: no freeze is here or on
+// its way, and none comes until freeze_leave. False: freeze_wait_to_fill. Does not wait.
+bool freeze_try_enter(struct freeze *freeze);
+// Who cannot fill such a page of `inode` now. freeze_fill_begin comes before LOCK_INODE is let go,
+// so that nothing is missed; freeze_fill_wait after it: 0 when freeze_try_enter is worth trying, or
+// when the kernel may be waiting for this very page (is_let_go); else the mount's failure.
+struct freeze_filler {
+    uint64_t inode;
+    struct coroutine *coroutine;
+    bool is_let_go;
+    LIST_ENTRY(freeze_filler) link;
+};
+void freeze_fill_begin(struct freeze *freeze, struct freeze_filler *filler, uint64_t inode);
+int freeze_fill_wait(struct freeze *freeze, struct freeze_filler *filler);
+// The kernel is, or will be, waiting for reads of the inode's pages: none waits for a thaw.
+void freeze_let_fills_go(struct freeze *freeze, uint64_t inode);
+
 // Whether lanes may write, and times of access be noted: no freeze is here or on its way.
 bool freeze_lets_write(const struct freeze *freeze);
 

@@ -10,6 +10,7 @@
 #include "fs/base/log.h"
 #include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
+#include "fs/freeze.h"
 #include "fs/inode.h"
 #include "fs/inode_table_private.h"
 #include "fs/lock_types.h"
@@ -185,9 +186,12 @@ void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool 
 
 void inode_table_stop_filling(struct volume *volume, struct cluster_lock *lock)
 {
-    struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);
+    uint64_t number = cluster_lock_name(lock).id;
+    struct open_inode *open = open_inode_find(volume, number);
     if (open != NULL)
         pass_withdraw(&open->pass, PASS_FILL);
+    if (volume->freeze != NULL)
+        freeze_let_fills_go(volume->freeze, number);
 }
 
 void inode_table_forget(struct volume *volume, struct cluster_lock *lock)
@@ -238,6 +242,23 @@ static void settle_one(struct open_inode *open)
         cluster_lock_release(lock, LOCK_EXCLUSIVE);
     }
     cluster_lock_put(lock);
+}
+
+bool inode_table_call_mapped_in(struct inode_table *table)
+{
+    struct open_inode *open, *next;
+    bool was_any = false;
+    for (open = table->by_number; open != NULL; open = next) {
+        struct volume *volume = open->volume;
+        open_inode_get(open);
+        if (page_loans_may_be_changed(&open->pages, volume->locks, open->number)) {
+            was_any = true;
+            page_loans_drop(&open->pages, volume->locks, open->number);
+        }
+        next = open->by_number.next;
+        open_inode_put(open);
+    }
+    return was_any && volume_check(table->volume) == 0;
 }
 
 void inode_table_settle(struct inode_table *table)

@@ -46,6 +46,9 @@ struct reaper *inode_table_reaper(struct volume *volume);
 // Brings what is only in memory of all open inodes into the journal: for syncfs. 0 or the first
 // error. Waits.
 int inode_table_flush_all(struct inode_table *table);
+// Before a freeze: calls in the pages that processes may be changing. Whether there were any: some
+// may have been filled meanwhile, for the kernel waited for them. Waits.
+bool inode_table_call_mapped_in(struct inode_table *table);
 // Before a freeze: no lane writes any more, and what of open inodes is only in memory, or allocated
 // ahead, is in the journal. The core changes nothing meanwhile. Waits.
 void inode_table_settle(struct inode_table *table);

@@ -70,17 +70,23 @@ static void tell(struct cluster_lock *lock, struct loan_recall *what)
     } while (lock->was_read_behind && !SABOTAGE(recall_pages_once));
 }
 
-void cluster_lock_recall_is_stuck(struct cluster_lock *lock)
-{
-    lock->lets_reads_in = !SABOTAGE(recall_leaves_reads_waiting);
-    cluster_lock_let_in(lock);
-}
-
 static void stop_filling(struct cluster_lock *lock)
 {
     const struct lock_type *type = lock_type_of((uint32_t)lock->key.type);
     if (type->stop_filling != NULL)
         type->stop_filling(lock->table->volume, lock);
+}
+
+void cluster_lock_recall_is_stuck(struct cluster_lock *lock)
+{
+    lock->lets_reads_in = !SABOTAGE(recall_leaves_reads_waiting);
+    stop_filling(lock);
+    cluster_lock_let_in(lock);
+}
+
+bool cluster_lock_recall_needs_fills(const struct cluster_lock *lock)
+{
+    return lock->is_demoting || (lock->is_recalling && lock->lets_reads_in);
 }
 
 void cluster_lock_call_in(struct cluster_lock *lock, unsigned loans, uint64_t offset,

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "fs/cluster_lock.h"
+#include "fs/freeze.h"
 #include "fs/lock_types.h"
 #include "fs/open_file.h"
 #include "fs/open_inode.h"
@@ -21,34 +22,77 @@ static void lend(struct open_inode *open, struct cluster_lock *lock, uint64_t no
     page_loans_lend(&open->pages, lock, node);
 }
 
-static struct cluster_lock *lock_of(const struct lock_set *set, const struct open_inode *open)
+struct filling {
+    struct inode inode;
+    struct lock_set set;
+    struct freeze_filler filler;
+    bool is_let_go;  // whatever a freeze says: the kernel may be waiting for it
+    bool is_entered; // no freeze comes before it is done
+};
+
+static struct cluster_lock *lock_of(const struct filling *filling, const struct open_inode *open)
 {
-    return lock_set_find(set, lock_name_inode(open->number));
+    return lock_set_find(&filling->set, lock_name_inode(open->number));
 }
 
-static int acquire(struct inode *inode, struct lock_set *set, const struct open_inode *open)
+static int acquire_lock(struct filling *filling, const struct open_inode *open)
 {
     for (;;) {
-        set->flags = page_loans_fill_flags(&open->pages);
-        int result = live_inode_acquire(inode, set, open->volume, open->number, LOCK_SHARED);
-        if (result != 0 || page_loans_may_fill(&open->pages, lock_of(set, open)))
+        filling->set.flags = page_loans_fill_flags(&open->pages);
+        int result = live_inode_acquire(&filling->inode, &filling->set, open->volume, open->number,
+                                        LOCK_SHARED);
+        if (result != 0 || page_loans_may_fill(&open->pages, lock_of(filling, open)))
             return result;
-        live_inode_release(inode, set);
+        live_inode_release(&filling->inode, &filling->set);
     }
+}
+
+// What processes may change without a word is not filled while the volume is frozen (rule 24). What
+// is filled while the pages are called in is dropped with them.
+static bool may_fill(struct filling *filling, const struct open_inode *open)
+{
+    struct freeze *freeze = open->volume->freeze;
+    if (open->pages.mappers == 0 || open->volume->journal == NULL || filling->is_let_go ||
+        cluster_lock_recall_needs_fills(lock_of(filling, open)))
+        return true;
+    filling->is_entered = freeze_try_enter(freeze);
+    return filling->is_entered;
+}
+
+static int acquire(struct filling *filling, const struct open_inode *open)
+{
+    struct freeze *freeze = open->volume->freeze;
+    for (;;) {
+        int result = acquire_lock(filling, open);
+        if (result != 0 || may_fill(filling, open))
+            return result;
+        freeze_fill_begin(freeze, &filling->filler, open->number);
+        live_inode_release(&filling->inode, &filling->set);
+        result = freeze_fill_wait(freeze, &filling->filler);
+        filling->is_let_go = filling->filler.is_let_go;
+        if (result != 0)
+            return result;
+    }
+}
+
+static void release(struct filling *filling, const struct open_inode *open)
+{
+    live_inode_release(&filling->inode, &filling->set);
+    if (filling->is_entered)
+        freeze_leave(open->volume->freeze);
 }
 
 ssize_t operation_fill(struct volume *volume, struct open_file *file, uint64_t node,
                        uint64_t offset, void *buffer, size_t length)
 {
-    struct inode inode;
-    LOCK_SET(set);
+    struct filling filling = {.is_let_go = false};
     (void)volume;
-    ssize_t result = acquire(&inode, &set, file->inode);
+    ssize_t result = acquire(&filling, file->inode);
     if (result != 0)
         return result;
-    lend(file->inode, lock_of(&set, file->inode), node);
-    result = operation_read_locked(file->inode, &inode, offset, buffer, length);
-    live_inode_release(&inode, &set);
+    lend(file->inode, lock_of(&filling, file->inode), node);
+    result = operation_read_locked(file->inode, &filling.inode, offset, buffer, length);
+    release(&filling, file->inode);
     return result;
 }
 

@@ -37,6 +37,15 @@ bool page_loans_cover(const struct page_loans *loans, const struct cluster_lock 
            ((lent & LOAN_WRITABLE) != 0 && cluster_lock_is_cached(lock, LOCK_EXCLUSIVE));
 }
 
+bool page_loans_may_be_changed(const struct page_loans *loans, struct lock_table *table,
+                               uint64_t inode)
+{
+    struct cluster_lock *lock = cluster_lock_get(table, lock_name_inode(inode));
+    unsigned lent = cluster_lock_loans(lock);
+    cluster_lock_put(lock);
+    return (lent & LOAN_WRITABLE) != 0 || (loans->mappers > 0 && (lent & LOAN_PAGES) != 0);
+}
+
 // The right stays while the kernel is told: what is told may wait for reads, and these then wait
 // for nobody.
 static int recall(const struct page_loans *loans, struct lock_table *table, uint64_t inode,

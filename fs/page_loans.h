@@ -30,6 +30,10 @@ bool page_loans_lend(const struct page_loans *loans, struct cluster_lock *lock, 
 // Whether all that could be filled now is lent, so that nobody needs to ask.
 bool page_loans_cover(const struct page_loans *loans, const struct cluster_lock *lock);
 
+// Whether processes may be changing pages that the kernel keeps.
+bool page_loans_may_be_changed(const struct page_loans *loans, struct lock_table *table,
+                               uint64_t inode);
+
 // An open file more, and less, that may be mapped to be written. Before its opener hears of it
 // nothing is left that was filled under less than it needs. 0, or the volume's failure.
 int page_loans_add_mapper(struct page_loans *loans, struct lock_table *table, uint64_t inode);

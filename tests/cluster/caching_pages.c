@@ -14,6 +14,7 @@
 //   dead    changes pages on A, says "ready", waits for a line: A's mount is dead by then. What it
 //   changes
 //           then is refused and nowhere to be seen
+//   changed changes pages on A, says "ready", changes them again after a line and says "changed"
 //
 // Each DIRECTORY is one directory as another node sees it. Exit 0 when all held.
 #include <errno.h>
@@ -408,6 +409,38 @@ static void killed(const int nodes[2])
     must(unlinkat(nodes[0], "data", 0), "unlink");
 }
 
+// --- changed ---------------------------------------------------------------------------------
+
+static void wait_for_line(void)
+{
+    char line[16];
+    if (fgets(line, sizeof(line), stdin) == NULL)
+        exit(1);
+}
+
+static void say(const char *what)
+{
+    puts(what);
+    fflush(stdout);
+}
+
+static void changed(int directory)
+{
+    int file = open_data(directory, O_RDWR | O_CREAT);
+
+    must(ftruncate(file, (off_t)PAGES * PAGE), "truncate");
+    volatile char *map = map_data(file, PROT_READ | PROT_WRITE, MAP_SHARED);
+    for (int i = 0; i < PAGES; i++)
+        map[i * PAGE] = 'a';
+    say("ready");
+    wait_for_line();
+    for (int i = 0; i < PAGES; i++)
+        map[i * PAGE] = 'b';
+    say("changed");
+    unmap(map);
+    close(file);
+}
+
 // --- dead ------------------------------------------------------------------------------------
 
 // What was put there on B since is there.
@@ -420,16 +453,13 @@ static void check_others(int file)
 static void dead(const int nodes[2])
 {
     int files[2] = {open_data(nodes[0], O_RDWR | O_CREAT), -1};
-    char line[16];
 
     must(ftruncate(files[0], (off_t)PAGES * PAGE), "truncate");
     volatile char *map = map_data(files[0], PROT_READ | PROT_WRITE, MAP_SHARED);
     for (int i = 0; i < PAGES; i++)
         map[i * PAGE] = 'a';
-    puts("ready");
-    fflush(stdout);
-    if (fgets(line, sizeof(line), stdin) == NULL)
-        exit(1);
+    say("ready");
+    wait_for_line();
     files[1] = open_data(nodes[1], O_RDWR);
     for (int i = 0; i < PAGES; i++)
         write_one(files[1], (off_t)i * PAGE, 'b');
@@ -449,8 +479,9 @@ int main(int argc, char **argv)
     int nodes[2];
 
     if (argc != 5) {
-        fputs("usage: caching_pages turns|fight|killed|dead AMOUNT DIRECTORY_A DIRECTORY_B\n",
-              stderr);
+        fputs(
+            "usage: caching_pages turns|fight|killed|changed|dead AMOUNT DIRECTORY_A DIRECTORY_B\n",
+            stderr);
         return 2;
     }
     for (int i = 0; i < 2; i++) {
@@ -461,6 +492,8 @@ int main(int argc, char **argv)
         fight(nodes, strtol(argv[2], NULL, 10));
     else if (strcmp(argv[1], "killed") == 0)
         killed(nodes);
+    else if (strcmp(argv[1], "changed") == 0)
+        changed(nodes[0]);
     else if (strcmp(argv[1], "dead") == 0)
         dead(nodes);
     else

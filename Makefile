@@ -4,6 +4,7 @@
 #   sudo make demo        three nodes, one LUN, a real VM, a node dies, the VM goes on
 #   sudo make check       all tests within 20 minutes on two cores
 #   make                  the programs, in build/
+#   make SAN=address,undefined ...    the same with sanitizers, in a folder of its own below build/
 #
 # A module.mk adds to:
 #   LIBRARIES            names; for each: NAME_PURE and NAME_SHELL (source files)
@@ -11,14 +12,15 @@
 #   TEST_PROGRAMS        like PROGRAMS, built by `make tests` only
 # Pure files reach no system call, clock, thread or environment; tests/check_pure proves it.
 
-BUILD    ?= build
-CC       ?= gcc
+comma    := ,
 SAN      ?=
 SABOTAGE ?=
+BUILD    ?= build$(if $(SAN),/sanitised-$(subst $(comma),-,$(SAN)))
+CC       ?= gcc
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
             -Wpointer-arith -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wno-format-nonliteral
-OPTIMISE ?= -O2 -g
+OPTIMISE ?= $(if $(SAN),-O1,-O2) -g
 CFLAGS   += -std=gnu11 $(OPTIMISE) $(WARNINGS) -fno-strict-aliasing -fno-common -D_GNU_SOURCE \
             -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -I. -MMD -MP
 LDFLAGS  += -pthread

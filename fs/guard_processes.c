@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "fs/base/log.h"
+#include "fs/base/sanitizer.h"
 #include "fs/guard.h"
 #include "fs/guard_helper.h"
 #include "fs/log_daemon.h"
@@ -139,6 +140,7 @@ static _Noreturn void become_worker(const struct guard_processes *processes,
     };
     int exit_code = config->worker_run(&context);
     fflush(NULL);
+    sanitizer_check_leaks();
     _exit(exit_code);
 }
 

@@ -103,12 +103,6 @@ struct call {
 #define SANDBOX_CALL(name, who, condition, why) {SCMP_SYS(name), who, &(condition)},
 static const struct call calls[] = {
 #include "fs/sandbox_calls.def"
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    // Leaks are looked for by a thread of its own kind that traces the others.
-    SANDBOX_CALL(clone, BOTH, ALWAYS, "") SANDBOX_CALL(ptrace, BOTH, ALWAYS, "")
-        SANDBOX_CALL(wait4, BOTH, ALWAYS, "") SANDBOX_CALL(prctl, BOTH, ALWAYS, "")
-            SANDBOX_CALL(pipe2, BOTH, ALWAYS, "")
-#endif
 };
 #undef SANDBOX_CALL
 

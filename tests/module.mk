@@ -54,7 +54,7 @@ check check-long: packages
 	@$(if $(or $(filter fuzz%,$(PARTS)),$(if $(PARTS),,all)),$(MAKE) --no-print-directory fuzz-build)
 	@printf '%s\n' $(addprefix $(BUILD)/,$(UNIT_TESTS)) > $(BUILD)/unit-tests
 	@printf '%s\n' $(foreach library,$(LIBRARIES),$(call objects,$($(library)_PURE))) > $(BUILD)/pure-objects
-	@BUILD=$(BUILD) tests/lib/run-parts $(if $(filter check-long,$@),long,check) $(PARTS)
+	@BUILD=$(BUILD) SAN=$(SAN) tests/lib/run-parts $(if $(filter check-long,$@),long,check) $(PARTS)
 
 bench: packages
 	@$(MAKE) --no-print-directory -j2 all tests

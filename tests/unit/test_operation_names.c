@@ -70,7 +70,7 @@ static void creating_special_files(void *argument)
     static const mode_t types[] = {S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK};
     struct attributes made, found;
     for (int i = 0; i < 4; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "s%d", i);
         assert_int_equal(operation_create(w->volume, w->root, name, types[i] | 0600, makedev(8, 17),
                                           &test_user, -1, &made, NULL),
@@ -150,7 +150,7 @@ static void linking_symbolically(void *argument)
     char target[4200], found[FORMAT_SYMLINK_BYTES_MAX + 1];
     struct attributes made;
     for (int i = 0; i < 5; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "l%d", i);
         memset(target, 'a' + i, sizeof(target));
         target[lengths[i]] = '\0';

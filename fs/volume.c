@@ -205,6 +205,16 @@ static int open_journal(struct volume *volume)
     return result;
 }
 
+// The journal may say that it is in use, though nobody has it open: the mount is not left cleanly,
+// for others would take the slot for free, and nobody could open it again. As with a node that
+// died, its (empty) journal is replayed. One that cannot be read would not be either; it stays as
+// it is.
+static void fail_start(struct volume *volume, int result)
+{
+    if (!error_is_check(result))
+        volume_fail(volume, result, "opening the journal");
+}
+
 int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
                  struct lock_service *service)
 {
@@ -217,6 +227,7 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
         lock_table_release_all(volume->locks);
         lock_table_wait_demotions(volume->locks);
         free_core(volume);
+        fail_start(volume, result);
         return result;
     }
     if (volume->journal != NULL)

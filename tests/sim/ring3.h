@@ -164,6 +164,7 @@ void ring3_life_start(struct ring3_machine *machine);
 // coroutines.
 void ring3_life_kill(struct ring3_life *life, bool with_machine);
 // As by SIGSTOP; a moment that has passed: goes on.
+void ring3_life_goes_on(struct ring3_life *life); // what waited for that comes
 void ring3_life_pause(struct ring3_life *life, uint64_t until_ns);
 bool ring3_life_is_paused(const struct ring3_life *life);
 // The LUN answers it nothing until then.
@@ -206,6 +207,7 @@ void ring3_ranges_free(struct ring3_life *life);
 void ring3_heartbeat_poke(struct heartbeat *heartbeat);
 void ring3_heartbeat_kill(struct heartbeat *heartbeat);
 void ring3_transport_life_gone(struct ring3_life *life, uint64_t heard_in_ns);
+void ring3_transport_resume(struct ring3_life *life); // its process goes on
 // The links between machines that cannot reach each other break within a while.
 void ring3_transport_network_changed(struct ring3 *ring3);
 void ring3_transport_cut(struct ring3 *ring3, uint32_t a, uint32_t b);

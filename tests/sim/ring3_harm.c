@@ -43,6 +43,13 @@ bool ring3_life_is_paused(const struct ring3_life *life)
     return life->world_node.paused_until_ns > life->ring3->world->now_ns;
 }
 
+void ring3_life_goes_on(struct ring3_life *life)
+{
+    ring3_totem_pause(life, false);
+    ring3_transport_resume(life);
+    world_node_set_rate(&life->world_node, life->world_node.clock_rate); // its timers come when due
+}
+
 void ring3_life_pause(struct ring3_life *life, uint64_t until_ns)
 {
     bool is_paused = until_ns > life->ring3->world->now_ns;
@@ -52,11 +59,13 @@ void ring3_life_pause(struct ring3_life *life, uint64_t until_ns)
     life->world_node.paused_until_ns = until_ns;
     sim_disk_pause(life->path, until_ns);
     sim_disk_pause(life->beat_path, until_ns);
-    ring3_totem_pause(life, is_paused);
-    if (is_paused)
+    if (is_paused) {
+        ring3_totem_pause(life, true);
         world_event_arm(life->ring3->world, &life->wake, until_ns);
-    else
+    } else {
         world_event_disarm(life->ring3->world, &life->wake);
+        ring3_life_goes_on(life);
+    }
 }
 
 // Writes land, and nobody says so until then.

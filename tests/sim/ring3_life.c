@@ -279,7 +279,7 @@ static void wake(struct world_event *event)
     struct ring3_life *life =
         (struct ring3_life *)(void *)((char *)event - offsetof(struct ring3_life, wake));
     ring3_trace(life->ring3, "life %u goes on", life->number);
-    ring3_totem_pause(life, false);
+    ring3_life_goes_on(life);
 }
 
 void ring3_life_start(struct ring3_machine *machine)

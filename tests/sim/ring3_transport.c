@@ -29,12 +29,14 @@ struct transport {
     struct transport_config config;
     struct ring3_life *life;
     TAILQ_HEAD(peers, peer) peers;
+    TAILQ_HEAD(frames, frame) held; // in order
     uint64_t connects;
 };
 
 // A frame, or (no length, no header sequence) nothing: it is in no list, and finds its ends again.
 struct frame {
     struct world_event event; // first
+    TAILQ_ENTRY(frame) link;  // of those that wait while their node stands still
     struct ring3_machine *to;
     uint32_t from_node_id;
     uint64_t connection;
@@ -173,7 +175,7 @@ static void frame_arrives(struct world_event *event)
     struct transport *transport = life != NULL && !life->is_killed ? life->transport : NULL;
     struct ring3 *ring3 = frame->to->ring3;
     if (transport != NULL && ring3_life_is_paused(life)) {
-        world_event_arm(ring3->world, event, life->world_node.paused_until_ns);
+        TAILQ_INSERT_TAIL(&transport->held, frame, link);
         return;
     }
     struct peer *peer = transport != NULL ? find_connection(transport, frame->connection) : NULL;
@@ -305,6 +307,7 @@ int transport_new(const struct transport_config *config, struct transport **out)
     transport->life->transport = transport;
     transport->life->incarnation = config->hello.sender.incarnation;
     TAILQ_INIT(&transport->peers);
+    TAILQ_INIT(&transport->held);
     *out = transport;
     return 0;
 }
@@ -322,6 +325,7 @@ static void peer_free(struct peer *peer)
 void transport_free(struct transport *transport)
 {
     ring3_transport_life_gone(transport->life, 1 * RING3_MS);
+    ring3_transport_resume(transport->life);
     while (!TAILQ_EMPTY(&transport->peers))
         peer_free(TAILQ_FIRST(&transport->peers));
     transport->life->transport = NULL;
@@ -392,6 +396,18 @@ void ring3_transport_life_gone(struct ring3_life *life, uint64_t heard_in_ns)
                         heard_in_ns);
         peer->connection = 0;
         world_event_disarm(life->ring3->world, &peer->cut);
+    }
+}
+
+// What came meanwhile comes now, before all that comes later.
+void ring3_transport_resume(struct ring3_life *life)
+{
+    struct frame *frame;
+    if (life->transport == NULL)
+        return;
+    while ((frame = TAILQ_FIRST(&life->transport->held)) != NULL) {
+        TAILQ_REMOVE(&life->transport->held, frame, link);
+        ring3_arm_in(life->ring3, &frame->event, 0);
     }
 }
 

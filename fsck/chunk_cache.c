@@ -14,10 +14,10 @@ enum {
 
 enum chunk_state { CHUNK_EMPTY, CHUNK_QUEUED, CHUNK_READING, CHUNK_READY };
 
-// Its place follows from its number.
 struct chunk {
     enum chunk_state state;
     uint64_t number;
+    uint64_t used_at; // or expected; 0: never
     uint8_t *bytes;
     uint32_t next; // in the queue: index + 1
 };
@@ -25,7 +25,9 @@ struct chunk {
 struct chunk_cache {
     struct block_device *device;
     struct scheduler *scheduler;
+    uint64_t numbers[CHUNK_COUNT]; // of the chunks, and one more; 0: none. The checker's
     struct chunk chunks[CHUNK_COUNT];
+    uint64_t uses;
     bool has_threads, is_ending;
     pthread_t threads[THREADS];
     unsigned thread_count; // that could be started
@@ -130,34 +132,53 @@ void chunk_cache_free(struct chunk_cache *cache)
 
 static struct chunk *place_of(struct chunk_cache *cache, uint64_t number)
 {
-    return &cache->chunks[number % CHUNK_COUNT];
+    for (unsigned i = 0; i < CHUNK_COUNT; i++) {
+        if (cache->numbers[i] == number + 1)
+            return &cache->chunks[i];
+    }
+    return NULL;
 }
 
-static void set_aside(struct chunk *chunk, uint64_t number)
+// The place that was not used for the longest time; what is expected is younger than what was used
+// before it, and fewer than all places are on their way. The mutex is held if there are threads.
+static struct chunk *set_aside(struct chunk_cache *cache, uint64_t number)
 {
-    if (chunk->bytes == NULL)
-        chunk->bytes = block_buffer_new((size_t)CHUNK_CACHE_BLOCKS * BLOCK_BYTES);
-    chunk->number = number;
+    struct chunk *oldest = NULL;
+    for (unsigned i = 0; i < CHUNK_COUNT; i++) {
+        struct chunk *chunk = &cache->chunks[i];
+        bool is_free = chunk->state == CHUNK_EMPTY || chunk->state == CHUNK_READY;
+        if (is_free && (oldest == NULL || chunk->used_at < oldest->used_at))
+            oldest = chunk;
+    }
+    if (oldest == NULL)
+        return NULL;
+    if (oldest->bytes == NULL)
+        oldest->bytes = block_buffer_new((size_t)CHUNK_CACHE_BLOCKS * BLOCK_BYTES);
+    oldest->state = CHUNK_EMPTY;
+    oldest->number = number;
+    oldest->used_at = ++cache->uses;
+    cache->numbers[oldest - cache->chunks] = number + 1;
+    return oldest;
 }
 
-// When nobody is at the place: whether the chunk stands there.
-static bool is_there(struct chunk_cache *cache, const struct chunk *chunk, uint64_t number)
+// The place of a chunk, when no thread is at it; one that may be filled if it had none.
+static struct chunk *wait_for(struct chunk_cache *cache, uint64_t number)
 {
+    struct chunk *chunk = place_of(cache, number);
     pthread_mutex_lock(&cache->mutex);
+    while (chunk == NULL && (chunk = set_aside(cache, number)) == NULL)
+        pthread_cond_wait(&cache->read, &cache->mutex);
     while (chunk->state == CHUNK_QUEUED || chunk->state == CHUNK_READING)
         pthread_cond_wait(&cache->read, &cache->mutex);
-    bool is_ready = chunk->state == CHUNK_READY && chunk->number == number;
     pthread_mutex_unlock(&cache->mutex);
-    return is_ready;
+    chunk->used_at = ++cache->uses;
+    return chunk;
 }
 
 const uint8_t *chunk_cache_find(struct chunk_cache *cache, uint64_t block)
 {
-    uint64_t number = block / CHUNK_CACHE_BLOCKS;
-    struct chunk *chunk = place_of(cache, number);
-    if (!is_there(cache, chunk, number)) {
-        set_aside(chunk, number); // no thread looks at a place that is not queued
-        chunk->state = CHUNK_EMPTY;
+    struct chunk *chunk = wait_for(cache, block / CHUNK_CACHE_BLOCKS);
+    if (chunk->state == CHUNK_EMPTY) { // no thread looks at a place that is not queued
         if (read_chunk(cache, cache->scheduler, chunk) < 0)
             return NULL;
         chunk->state = CHUNK_READY;
@@ -165,25 +186,32 @@ const uint8_t *chunk_cache_find(struct chunk_cache *cache, uint64_t block)
     return chunk->bytes + (block % CHUNK_CACHE_BLOCKS) * BLOCK_BYTES;
 }
 
+static void enqueue(struct chunk_cache *cache, struct chunk *chunk)
+{
+    uint32_t index = (uint32_t)(chunk - cache->chunks) + 1;
+    chunk->state = CHUNK_QUEUED;
+    chunk->next = 0;
+    if (cache->last != 0)
+        cache->chunks[cache->last - 1].next = index;
+    else
+        cache->first = index;
+    cache->last = index;
+    pthread_cond_signal(&cache->queued);
+}
+
 void chunk_cache_expect(struct chunk_cache *cache, uint64_t block)
 {
     uint64_t number = block / CHUNK_CACHE_BLOCKS;
-    struct chunk *chunk = place_of(cache, number);
     if (!cache->has_threads || block >= cache->device->size_bytes / BLOCK_BYTES)
         return;
-    pthread_mutex_lock(&cache->mutex);
-    bool is_free = chunk->state == CHUNK_EMPTY || chunk->state == CHUNK_READY;
-    if (is_free && !(chunk->state == CHUNK_READY && chunk->number == number)) {
-        uint32_t index = (uint32_t)(chunk - cache->chunks) + 1;
-        set_aside(chunk, number);
-        chunk->state = CHUNK_QUEUED;
-        chunk->next = 0;
-        if (cache->last != 0)
-            cache->chunks[cache->last - 1].next = index;
-        else
-            cache->first = index;
-        cache->last = index;
-        pthread_cond_signal(&cache->queued);
+    struct chunk *chunk = place_of(cache, number);
+    if (chunk != NULL) {
+        chunk->used_at = ++cache->uses;
+        return;
     }
+    pthread_mutex_lock(&cache->mutex);
+    chunk = set_aside(cache, number);
+    if (chunk != NULL)
+        enqueue(cache, chunk);
     pthread_mutex_unlock(&cache->mutex);
 }

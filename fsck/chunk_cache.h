@@ -17,7 +17,7 @@
 
 struct chunk_cache;
 
-// What may be expected at a time; the places are four times as many.
+// What may be expected at a time; a quarter of what is kept.
 enum { CHUNK_CACHE_BLOCKS = 16, CHUNK_CACHE_AHEAD = 64 };
 
 // With threads, `device` is read by them and the caller at once, which devices of files allow, and

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/volume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "fs/allocator.h"
@@ -217,6 +218,9 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
         lock_table_release_all(volume->locks);
         lock_table_wait_demotions(volume->locks);
         free_core(volume);
+        // The header may say by now that the journal is in use: replay it before the slot is free.
+        if (!error_is_check(result) && result != -EBUSY)
+            volume_fail(volume, result, "opening the journal");
         return result;
     }
     if (volume->journal != NULL)

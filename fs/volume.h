@@ -93,7 +93,8 @@ void volume_journal_config(struct volume *volume, uint32_t slot, struct journal_
 
 // Builds the core: journal (clean by now; none if read-only), cache, locks over `service`,
 // allocator, inodes. The gate is open and the lock service has its first view. While another node
-// keeps the volume frozen it waits, but for a read-only mount. On an error nothing is left. Waits.
+// keeps the volume frozen it waits, but for a read-only mount. On an error nothing is left, and one
+// of the LUN fails the volume: the journal may be in use by then. Waits.
 int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
                  struct lock_service *service);
 // The clean end: no operation is under way and no file open. Everything durable and in place, all

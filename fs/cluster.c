@@ -95,6 +95,28 @@ void cluster_fail(struct cluster *cluster, int error, const char *reason)
     cluster->config.ended(cluster->config.context, error);
 }
 
+void cluster_volume_failed(struct cluster *cluster)
+{
+    if (cluster->failure != 0 || cluster->is_closing || cluster->membership == NULL ||
+        cluster->presence == NULL || SABOTAGE(cluster_failure_untold))
+        return;
+    struct membership_node self = {cluster_node_id(cluster), cluster_slot(cluster),
+                                   cluster->incarnation};
+    cluster_expel(cluster, &self, "its mount has failed");
+}
+
+bool cluster_is_writing(const struct cluster *cluster)
+{
+    return cluster->keeps_claim;
+}
+
+void cluster_volume_drained(struct cluster *cluster)
+{
+    CHECK(!cluster_is_writing(cluster));
+    if (cluster->presence != NULL && !cluster->is_closing && !SABOTAGE(cluster_failure_untold))
+        heartbeat_write_stopped(presence_heartbeat(cluster->presence));
+}
+
 void cluster_helper_start(struct cluster *cluster, const char *name, void (*function)(void *),
                           void *argument)
 {

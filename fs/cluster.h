@@ -57,6 +57,17 @@ struct dlm_service *cluster_locks(struct cluster *cluster);
 // Before volume_stop: a freeze of this node is over, and the cluster's own work on the volume
 // (orphans of a node that was recovered here) has ended, and none is begun any more. Waits.
 void cluster_volume_stops(struct cluster *cluster);
+// The volume has failed by itself (volume_config.failed): what this node held is of no use to it
+// any more, so the others are asked to go on without it, though it may beat for ever (rule 20):
+//
+//   n1   journal: EIO ─► fails ─► expel(n1) ─► drained: beats STOPPED, for the last time
+//   n2                 lock? ····· view n2 ─ fence ─ STOPPED seen: over ─ replay ─► lock
+//
+void cluster_volume_failed(struct cluster *cluster);
+// ... and nothing of the volume is in flight to the LUN any more: a fence need not wait for the
+// lease. Nothing, if the cluster itself is still writing (cluster_is_writing).
+void cluster_volume_drained(struct cluster *cluster);
+bool cluster_is_writing(const struct cluster *cluster);
 // The clean leave, after volume_stop. Frees the cluster. 0 or an error. Waits.
 int cluster_leave(struct cluster *cluster);
 // After a failure and volume_abandon, or a join that the caller gives up. Frees the cluster.

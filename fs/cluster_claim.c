@@ -45,7 +45,7 @@ int cluster_claim_acquire(struct cluster *cluster)
 static bool is_keeper(const struct cluster *cluster)
 {
     const struct membership_view *view = membership_view_get(cluster->membership);
-    return cluster->runs && view->member_count > 0 &&
+    return cluster->runs && volume_check(cluster->config.volume) == 0 && view->member_count > 0 &&
            view->members[0].node_id == cluster_node_id(cluster) &&
            view->members[0].incarnation == cluster->incarnation;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/volume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "fs/allocator.h"
@@ -211,7 +212,7 @@ static int open_journal(struct volume *volume)
 // it is.
 static void fail_start(struct volume *volume, int result)
 {
-    if (!error_is_check(result))
+    if (!error_is_check(result) && result != -EBUSY)
         volume_fail(volume, result, "opening the journal");
 }
 

@@ -163,9 +163,12 @@ static void drain(void *argument)
     struct worker *worker = argument;
     while (gated_device_in_flight(worker->gated) > 0 ||
            gated_device_in_flight(worker->recovery) > 0 ||
+           (worker->cluster != NULL && cluster_is_writing(worker->cluster)) ||
            (worker->volume->inodes != NULL && !inode_table_is_drained(worker->volume->inodes)))
         environment_sleep(worker->environment, DRAIN_POLL_NS);
     atomic_store(&worker->context->page->is_drained, true);
+    if (worker->cluster != NULL)
+        cluster_volume_drained(worker->cluster);
     worker->is_draining = false;
     worker_moved(worker);
 }
@@ -174,6 +177,8 @@ static void volume_failed(void *context, int error)
 {
     struct worker *worker = context;
     (void)error;
+    if (worker->cluster != NULL)
+        cluster_volume_failed(worker->cluster);
     if (worker->is_draining)
         return;
     worker->is_draining = true;
@@ -537,6 +542,7 @@ static void leave(struct worker *worker)
         result = cluster_leave(worker->cluster);
     else if (worker->cluster != NULL)
         cluster_abandon(worker->cluster);
+    worker->status.cluster = worker->cluster = NULL;
     if (worker->solo != NULL && is_clean)
         result = solo_leave(worker->solo);
     else if (worker->solo != NULL)

@@ -49,9 +49,12 @@ static void drain(void *argument)
 {
     struct ring3_life *life = argument;
     while (gated_device_in_flight(life->gated) > 0 || gated_device_in_flight(life->recovery) > 0 ||
+           (life->cluster != NULL && cluster_is_writing(life->cluster)) ||
            (life->volume->inodes != NULL && !inode_table_is_drained(life->volume->inodes)))
         environment_sleep(environment_of(life), 20 * RING3_MS);
     life->is_drained = true;
+    if (life->cluster != NULL && !life->is_killed)
+        cluster_volume_drained(life->cluster);
     life->is_draining = false;
     ring3_life_moved(life);
 }
@@ -69,6 +72,8 @@ static void volume_failed(void *context, int error)
     struct ring3_life *life = context;
     (void)error;
     ring3_life_mark_dead(life);
+    if (life->cluster != NULL)
+        cluster_volume_failed(life->cluster);
     if (life->is_draining)
         return;
     life->is_draining = true;
@@ -247,6 +252,17 @@ static void over(struct ring3_life *life)
     ring3_guard_poke(life->guard);
 }
 
+// Until somebody unmounts it. One that has failed stays until its cluster has gone on without it:
+// the others must not need an administrator for that.
+static void wait_for_umount(struct ring3_life *life)
+{
+    while (!life->wants_leave && life->cluster->failure == 0) {
+        wait_queue_wait(life->ring3->scheduler, &life->moved);
+        if (life->volume->failure != 0)
+            life->is_mounted = false;
+    }
+}
+
 static void live(void *argument)
 {
     struct ring3_life *life = argument;
@@ -263,8 +279,8 @@ static void live(void *argument)
     life->is_mounted = result == 0 && !life->is_killed;
     if (life->is_mounted)
         ring3_trace(life->ring3, "life %u is mounted in slot %u", life->number, life->volume->slot);
-    while (result == 0 && !life->wants_leave && life->volume->failure == 0)
-        wait_queue_wait(life->ring3->scheduler, &life->moved);
+    if (result == 0)
+        wait_for_umount(life);
     life->is_mounted = false;
     if (life->volume != NULL) {
         wait_for_users(life);

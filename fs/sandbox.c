@@ -88,6 +88,7 @@ static const struct condition KNOWN_FAMILIES = {
 };
 static const struct condition LOCAL_FAMILY = {.test_count = 1, .tests = {{0, WHOLE, AF_UNIX}}};
 static const struct condition LIMITS_READ = {.test_count = 1, .tests = {{2, UINT64_MAX, 0}}};
+static const struct condition NO_SIGNAL = {.test_count = 1, .tests = {{1, WHOLE, 0}}};
 static const struct condition OWN_THREADS = {
     .of_this_process = true,
     .test_count = 1,

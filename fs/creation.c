@@ -127,6 +127,19 @@ static void count_orphans(struct transaction *t, struct creation *creation)
 // group that is nearly full may have no other numbers.
 static const uint64_t patience_ns = 30 * 1000000;
 
+// What one create lets go when it finds nothing is a change for another that waits, and the other
+// way round: without a pause the two would look again and again, and no answer would be taken in.
+static const uint64_t pause_ns = 100 * 1000;
+
+static void pause_between_tries(struct creation *creation)
+{
+    struct environment *environment = creation->volume->environment;
+    uint64_t now_ns = environment_boot_ns(environment), next_ns = creation->tried_ns + pause_ns;
+    if (now_ns < next_ns)
+        environment_sleep(environment, next_ns - now_ns);
+    creation->tried_ns = environment_boot_ns(environment);
+}
+
 static int wait_for_locks(struct transaction *t, struct creation *creation)
 {
     uint64_t now_ns = environment_boot_ns(t->volume->environment), left_ns = 0;
@@ -152,6 +165,7 @@ static int wait_for_number(struct transaction *t, void *context)
     unclaim(creation);
     let_orphans_go(creation);
     int result = wait_for_locks(t, creation);
+    pause_between_tries(creation);
     if (result != 0 || creation->name != NULL)
         return result;
     result = take_orphans(creation);

@@ -30,6 +30,7 @@ struct creation {
     uint64_t claimed;                    // its locks are held; 0: none
     uint64_t changes;                    // of the lock table, when numbers were last looked at
     uint64_t wait_end_ns; // when other groups are looked at, too; 0: nothing was waited for yet
+    uint64_t tried_ns;    // when numbers were last looked at again
     struct cluster_lock *inode_lock, *open_lock;
     struct inode child; // loaded once it is made
     struct lock_set orphans_set;

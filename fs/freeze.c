@@ -182,7 +182,6 @@ static void watch(void *argument)
     int result = freeze->is_stopping ? -ECANCELED : freeze_enter(freeze);
     freeze->watcher = NULL;
     if (result == 0) {
-        freeze->gate.is_shut = false;
         freeze_leave(freeze);
         log_notice(volume->log, "%s: thawed after %llu ms: changes go on", volume->device->name,
                    (unsigned long long)(now_ns(freeze) - freeze->other_since_ns) / 1000000);
@@ -194,6 +193,9 @@ void freeze_forget(struct volume *volume, struct cluster_lock *lock)
 {
     struct freeze *freeze = volume->freeze;
     (void)lock;
+    // Without the right nothing is let in; with the next one all begins anew.
+    if (freeze != NULL)
+        freeze->gate.is_shut = false;
     if (freeze == NULL || freeze->is_stopping || freeze->watcher != NULL ||
         freeze->state != FREEZE_NONE || volume_check(volume) != 0)
         return;

@@ -455,6 +455,7 @@ static void dead(const int nodes[2])
     int files[2] = {open_data(nodes[0], O_RDWR | O_CREAT), -1};
 
     must(ftruncate(files[0], (off_t)PAGES * PAGE), "truncate");
+    must(fsync(files[0]), "sync"); // the file itself outlives its node
     volatile char *map = map_data(files[0], PROT_READ | PROT_WRITE, MAP_SHARED);
     for (int i = 0; i < PAGES; i++)
         map[i * PAGE] = 'a';

@@ -38,26 +38,29 @@ int check_fail(struct check *check, int error, const char *format, ...)
     return error;
 }
 
+static void print_line(struct check *check, const char *format, va_list arguments)
+{
+    progress_clear(&check->progress);
+    vfprintf(check->out, format, arguments);
+    fputc('\n', check->out);
+}
+
 void check_note(struct check *check, const char *format, ...)
 {
     if (!check->options->is_verbose)
         return;
     va_list arguments;
-    progress_clear(&check->progress);
     va_start(arguments, format);
-    vfprintf(check->out, format, arguments);
+    print_line(check, format, arguments);
     va_end(arguments);
-    fputc('\n', check->out);
 }
 
 void check_tell(struct check *check, const char *format, ...)
 {
     va_list arguments;
-    progress_clear(&check->progress);
     va_start(arguments, format);
-    vfprintf(check->out, format, arguments);
+    print_line(check, format, arguments);
     va_end(arguments);
-    fputc('\n', check->out);
 }
 
 bool check_may_repair(const struct check *check)

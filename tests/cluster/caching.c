@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,33 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, LONGEST_MS = 2000, FIGHT_NAMES = 4, THREADS = 3 };
+#include "tests/cluster/fight.h"
 
-static atomic_bool failed;
-
-static void expect(bool condition, const char *what, long round)
-{
-    if (condition)
-        return;
-    fprintf(stderr, "round %ld: %s (%s)\n", round, what, strerror(errno));
-    atomic_store(&failed, true);
-}
-
-static void must(long result, const char *what)
-{
-    if (result >= 0)
-        return;
-    fprintf(stderr, "%s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+enum { BLOCK = 4096, FIGHT_NAMES = 4, THREADS = 3 };
 
 // --- turns -----------------------------------------------------------------------------------
 
@@ -183,7 +158,7 @@ static void directories(int a, int b, long round)
 static void turns(const int nodes[2], long amount)
 {
     make(nodes[0], "file");
-    for (long round = 0; round < amount && !atomic_load(&failed); round++) {
+    for (long round = 0; round < amount && !has_failed(); round++) {
         int a = nodes[round & 1], b = nodes[~round & 1];
         attributes(a, b, round);
         sizes(a, b, round);
@@ -198,22 +173,6 @@ static void turns(const int nodes[2], long amount)
 // --- fight -----------------------------------------------------------------------------------
 
 static const char *const sides[2] = {"left", "right"};
-static _Atomic int64_t fight_end_ms, longest_ms;
-static _Atomic long operations;
-
-static void done(int64_t begin_ms)
-{
-    int64_t took_ms = clock_ms() - begin_ms, longest = atomic_load(&longest_ms);
-
-    atomic_fetch_add(&operations, 1);
-    while (took_ms > longest && !atomic_compare_exchange_weak(&longest_ms, &longest, took_ms)) {
-    }
-}
-
-static bool goes_on(void)
-{
-    return clock_ms() < atomic_load(&fight_end_ms) && !atomic_load(&failed);
-}
 
 // Whatever loses a race finds the name gone.
 static void *rename_across(void *argument)
@@ -221,12 +180,12 @@ static void *rename_across(void *argument)
     int directory = *(const int *)argument;
     char from[32], to[32];
 
-    for (long i = 0; goes_on(); i++) {
+    for (long i = 0; fight_goes_on(); i++) {
         int64_t begin_ms = clock_ms();
         snprintf(from, sizeof(from), "%s/%ld", sides[i / FIGHT_NAMES & 1], i % FIGHT_NAMES);
         snprintf(to, sizeof(to), "%s/%ld", sides[~(i / FIGHT_NAMES) & 1], i % FIGHT_NAMES);
         expect(renameat(directory, from, directory, to) == 0 || errno == ENOENT, "rename", i);
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     return NULL;
 }
@@ -237,11 +196,11 @@ static void *look_around(void *argument)
     struct stat found;
     char name[32];
 
-    for (long i = 0; goes_on(); i++) {
+    for (long i = 0; fight_goes_on(); i++) {
         int64_t begin_ms = clock_ms();
         snprintf(name, sizeof(name), "%s/%ld", sides[i & 1], i / 2 % FIGHT_NAMES);
         expect(fstatat(directory, name, &found, 0) == 0 || errno == ENOENT, "stat", i);
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     return NULL;
 }
@@ -267,7 +226,7 @@ static void *use_file(void *argument)
     int directory = *(const int *)argument;
     struct stat found;
 
-    for (long i = 0; goes_on(); i++) {
+    for (long i = 0; fight_goes_on(); i++) {
         int64_t begin_ms = clock_ms();
         int file = openat(directory, "mapped", O_RDWR | O_CLOEXEC);
         expect(file >= 0, "open", i);
@@ -276,7 +235,7 @@ static void *use_file(void *argument)
         map_and_write(file, i);
         close(file);
         expect(fstatat(directory, "mapped", &found, 0) == 0, "stat", i);
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     return NULL;
 }
@@ -315,16 +274,14 @@ static void fight(const int nodes[2], long amount)
     pthread_t threads[2 * THREADS];
 
     prepare_fight(nodes[0]);
-    atomic_store(&fight_end_ms, clock_ms() + amount * 1000);
+    fight_begin(amount);
     for (int i = 0; i < 2 * THREADS; i++) {
         if (pthread_create(&threads[i], NULL, bodies[i / 2], (void *)(uintptr_t)&nodes[i & 1]) != 0)
             abort();
     }
     for (int i = 0; i < 2 * THREADS; i++)
         pthread_join(threads[i], NULL);
-    printf("%ld operations, the longest %lld ms\n", atomic_load(&operations),
-           (long long)atomic_load(&longest_ms));
-    expect(atomic_load(&longest_ms) <= LONGEST_MS, "an operation took too long", amount);
+    printf("%ld operations, the longest %ld ms\n", fight_operations(), fight_longest_ms());
     expect(count_names(nodes[0]) == FIGHT_NAMES, "names were lost or doubled", amount);
     expect(count_names(nodes[1]) == FIGHT_NAMES, "names were lost or doubled", amount);
 }
@@ -345,5 +302,5 @@ int main(int argc, char **argv)
         fight(nodes, strtol(argv[2], NULL, 10));
     else
         turns(nodes, strtol(argv[2], NULL, 10));
-    return atomic_load(&failed) ? 1 : 0;
+    return has_failed() ? 1 : 0;
 }

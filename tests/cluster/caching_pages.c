@@ -31,36 +31,11 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, PAGES = 16, LONGEST_MS = 2000 };
+#include "tests/cluster/fight.h"
 
-static atomic_bool failed;
-
-static void expect(bool condition, const char *what, long round)
-{
-    if (condition)
-        return;
-    fprintf(stderr, "round %ld: %s (%s)\n", round, what, strerror(errno));
-    atomic_store(&failed, true);
-}
-
-static void must(long result, const char *what)
-{
-    if (result >= 0)
-        return;
-    fprintf(stderr, "%s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+enum { PAGE = 4096, PAGES = 16 };
 
 static int open_data(int directory, int flags)
 {
@@ -242,7 +217,7 @@ static void sizes(struct view views[2], int file, long round)
 
 static void turns(const int nodes[2], long amount)
 {
-    for (long round = 0; round < amount && !atomic_load(&failed); round++) {
+    for (long round = 0; round < amount && !has_failed(); round++) {
         int writer = nodes[round & 1], other = nodes[~round & 1];
         struct view views[2];
         int file = open_data(writer, O_RDWR | O_CREAT);
@@ -274,22 +249,7 @@ struct fighter {
     int slot; // its own counter in the page
 };
 
-static _Atomic int64_t fight_end_ms, longest_ms;
-static _Atomic long operations, hand_overs;
-
-static void done(int64_t begin_ms)
-{
-    int64_t took_ms = clock_ms() - begin_ms, longest = atomic_load(&longest_ms);
-
-    atomic_fetch_add(&operations, 1);
-    while (took_ms > longest && !atomic_compare_exchange_weak(&longest_ms, &longest, took_ms)) {
-    }
-}
-
-static bool goes_on(void)
-{
-    return clock_ms() < atomic_load(&fight_end_ms) && !atomic_load(&failed);
-}
+static _Atomic long hand_overs;
 
 // Nobody else changes the slot: it holds what was put there last. Those of the other node only
 // grow.
@@ -302,7 +262,7 @@ static void *store(void *argument)
     int other = fighter->slot ^ 1;
     uint64_t mine = 0, theirs = 0;
 
-    while (goes_on()) {
+    while (fight_goes_on()) {
         int64_t begin_ms = clock_ms();
         expect(slots[fighter->slot] == mine, "a change was lost", (long)mine);
         slots[fighter->slot] = ++mine;
@@ -311,7 +271,7 @@ static void *store(void *argument)
         if (now != theirs)
             atomic_fetch_add(&hand_overs, 1);
         theirs = now;
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     unmap((volatile char *)slots);
     close(file);
@@ -323,7 +283,7 @@ static void *read_along(void *argument)
     const struct fighter *fighter = argument;
     uint64_t slots[SLOTS], before[SLOTS] = {0};
 
-    while (goes_on()) {
+    while (fight_goes_on()) {
         int64_t begin_ms = clock_ms();
         int file = open_data(fighter->directory, O_RDONLY);
         must(pread(file, slots, sizeof(slots), 0), "read");
@@ -331,7 +291,7 @@ static void *read_along(void *argument)
             expect(slots[i] >= before[i], "a read went back", i);
         memcpy(before, slots, sizeof(before));
         close(file);
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     return NULL;
 }
@@ -342,14 +302,14 @@ static void *write_along(void *argument)
     int file = open_data(fighter->directory, O_RDWR);
     off_t at = PAGE + 8 * fighter->slot; // a page that nobody changes where it is mapped
 
-    for (uint64_t i = 0; goes_on(); i++) {
+    for (uint64_t i = 0; fight_goes_on(); i++) {
         int64_t begin_ms = clock_ms();
         uint64_t found = 0;
         must(pread(file, &found, sizeof(found), at), "read");
         expect(found == i, "a write was lost", (long)i);
         found = i + 1;
         must(pwrite(file, &found, sizeof(found), at), "write");
-        done(begin_ms);
+        fight_done(begin_ms);
     }
     close(file);
     return NULL;
@@ -365,7 +325,7 @@ static void fight(const int nodes[2], long amount)
 
     must(ftruncate(file, (off_t)PAGES * PAGE), "truncate");
     close(file);
-    atomic_store(&fight_end_ms, clock_ms() + amount * 1000);
+    fight_begin(amount);
     for (int i = 0; i < THREADS; i++) {
         fighters[i] = (struct fighter){nodes[i & 1], i};
         if (pthread_create(&threads[i], NULL, bodies[i / 2], &fighters[i]) != 0)
@@ -374,10 +334,8 @@ static void fight(const int nodes[2], long amount)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     must(unlinkat(nodes[0], "data", 0), "unlink");
-    printf("%ld operations, %ld hand-overs a second, the longest %lld ms\n",
-           atomic_load(&operations), atomic_load(&hand_overs) / amount,
-           (long long)atomic_load(&longest_ms));
-    expect(atomic_load(&longest_ms) <= LONGEST_MS, "an operation took too long", amount);
+    printf("%ld operations, %ld hand-overs a second, the longest %ld ms\n", fight_operations(),
+           atomic_load(&hand_overs) / amount, fight_longest_ms());
     expect(atomic_load(&hand_overs) > 0, "no hand-over", amount);
 }
 
@@ -499,5 +457,5 @@ int main(int argc, char **argv)
         dead(nodes);
     else
         turns(nodes, strtol(argv[2], NULL, 10));
-    return atomic_load(&failed) ? 1 : 0;
+    return has_failed() ? 1 : 0;
 }

@@ -97,8 +97,7 @@ static enum ring3_phase phase_of(const struct ring3 *ring3)
     return phase;
 }
 
-// Who replays a journal just now, if anybody does.
-static struct ring3_machine *recoverer(struct ring3 *ring3)
+struct ring3_machine *ring3_machine_that_replays(struct ring3 *ring3)
 {
     for (unsigned i = 0; i < ring3->machine_count; i++) {
         struct ring3_machine *machine = &ring3->machines[i];
@@ -112,7 +111,7 @@ static struct ring3_machine *recoverer(struct ring3 *ring3)
 static bool cause(struct ring3 *ring3, enum ring3_fault fault)
 {
     enum ring3_phase phase = phase_of(ring3);
-    struct ring3_machine *machine = recoverer(ring3);
+    struct ring3_machine *machine = ring3_machine_that_replays(ring3);
     if (machine == NULL || ring3_fault_choose(ring3, 3) != 0)
         machine = ring3_fault_machine(ring3);
     for (unsigned i = 0; i < ring3->machine_count; i++) {

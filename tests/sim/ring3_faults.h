@@ -35,6 +35,8 @@ struct sequel *ring3_later(struct ring3 *ring3, struct ring3_machine *machine,
 uint64_t ring3_fault_choose(struct ring3 *ring3, uint64_t bound);
 uint64_t ring3_fault_between(struct ring3 *ring3, uint64_t low_ms, uint64_t high_ms);
 struct ring3_machine *ring3_fault_machine(struct ring3 *ring3);
+// Who replays a journal just now; NULL: nobody.
+struct ring3_machine *ring3_machine_that_replays(struct ring3 *ring3);
 
 // The machine's power is gone, for a while. False: it was.
 bool ring3_lose_power(struct ring3 *ring3, struct ring3_machine *machine);

@@ -126,20 +126,10 @@ bool ring3_fault_pause(struct ring3 *ring3, struct ring3_machine *machine)
 
 // --- whoever replays -----------------------------------------------------------------------------
 
-static struct ring3_machine *recoverer(struct ring3 *ring3)
-{
-    for (unsigned i = 0; i < ring3->machine_count; i++) {
-        struct ring3_machine *machine = &ring3->machines[i];
-        if (machine->life != NULL && ring3_life_replays(machine->life))
-            return machine;
-    }
-    return NULL;
-}
-
 static void kill_recoverer(struct sequel *sequel)
 {
     struct ring3 *ring3 = sequel->ring3;
-    struct ring3_machine *machine = recoverer(ring3);
+    struct ring3_machine *machine = ring3_machine_that_replays(ring3);
     sequel->again_in_ns = --sequel->count > 0 ? 1 * RING3_MS : 0;
     if (machine == NULL || ring3_fault_choose(ring3, 8) != 0)
         return; // a little later
@@ -164,7 +154,7 @@ static void leave_recoverer(struct sequel *sequel)
     struct ring3 *ring3 = sequel->ring3;
     sequel->again_in_ns = --sequel->count > 0 ? 1 * RING3_MS : 0;
     if (sequel->machine == NULL) {
-        sequel->machine = recoverer(ring3);
+        sequel->machine = ring3_machine_that_replays(ring3);
         return;
     }
     struct ring3_life *life = sequel->machine->life;

@@ -23,7 +23,21 @@ static enum lock_right right_for(enum lock_mode mode)
 
 static enum lock_right right_needed(enum lock_mode mode, unsigned flags)
 {
-    return (flags & LOCK_WITH_EXCLUSIVE_RIGHT) != 0 ? RIGHT_EXCLUSIVE : right_for(mode);
+    if ((flags & LOCK_WITH_EXCLUSIVE_RIGHT) != 0 || mode == LOCK_EXCLUSIVE)
+        return RIGHT_EXCLUSIVE;
+    return (flags & LOCK_TO_WRITE_TOGETHER) != 0 ? RIGHT_TOGETHER : RIGHT_SHARED;
+}
+
+// Pages that the kernel keeps are read where nobody else writes.
+static bool covers(enum lock_right held, enum lock_right needed, bool is_kernel_read)
+{
+    bool others_write = held == RIGHT_TOGETHER && !SABOTAGE(together_fills_pages);
+    return held >= needed && !(is_kernel_read && others_write);
+}
+
+static bool suffices(const struct cluster_lock *lock, const struct lock_waiter *waiter)
+{
+    return covers(lock->right, waiter->right, waiter->is_kernel_read);
 }
 
 // --- asking the cluster ----------------------------------------------------------------------
@@ -33,6 +47,7 @@ static void ask(struct cluster_lock *lock, enum lock_right right, bool no_wait)
     struct lock_table *table = lock->table;
     struct lock_service *service = table->service;
     CHECK(lock->wanted == RIGHT_NONE && lock->right < right);
+    CHECK(lock_right_kept(lock->right, right) == lock->right);
     lock->wanted = right;
     lock->is_cancelled = false;
     if (lock->right != RIGHT_NONE) {
@@ -75,7 +90,7 @@ static void on_denied(struct lock_service_client *client, uint64_t cookie, int e
         cluster_lock_set_cookie(lock, 0);
     if (error == -EAGAIN)
         fail_tries(lock);
-    else if (error == -EDEADLK && !lock->is_blocking && lock->right == RIGHT_SHARED) {
+    else if (error == -EDEADLK && !lock->is_blocking && lock->right != RIGHT_NONE) {
         lock->is_blocking = true; // the other upgrader waits for what we keep
         lock->keep = RIGHT_NONE;
     }
@@ -85,11 +100,11 @@ static void on_denied(struct lock_service_client *client, uint64_t cookie, int e
 static void on_blocking(struct lock_service_client *client, uint64_t cookie, enum lock_right keep)
 {
     struct cluster_lock *lock = by_cookie(client, cookie);
-    if (lock == NULL || lock->right <= keep)
+    if (lock == NULL || lock_right_kept(lock->right, keep) == lock->right)
         return; // it crossed our release or downward conversion
     if (!lock_type_of((uint32_t)lock->key.type)->yields)
         return;
-    lock->keep = lock->is_blocking && lock->keep < keep ? lock->keep : keep;
+    lock->keep = lock_right_kept(lock->is_blocking ? lock->keep : lock->right, keep);
     lock->is_blocking = true;
     if (lock->wanted != RIGHT_NONE && !lock->is_cancelled) {
         lock->is_cancelled = true;
@@ -129,11 +144,11 @@ static bool is_held_on(const struct cluster_lock *lock)
 }
 
 // Whether a new hold of `mode` would keep the lock from going where the callback wants it.
-static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode, enum lock_right right)
+static bool may_hold(const struct cluster_lock *lock, enum lock_mode mode)
 {
     bool is_in_the_way = must_yield(lock) && !(mode == LOCK_SHARED && is_held_on(lock));
-    return !lock->is_demoting && lock->wanted == RIGHT_NONE && lock->right >= right &&
-           !is_in_the_way && is_compatible_locally(lock, mode);
+    return !lock->is_demoting && lock->wanted == RIGHT_NONE && !is_in_the_way &&
+           is_compatible_locally(lock, mode);
 }
 
 static void finish_waiter(struct cluster_lock *lock, struct lock_waiter *waiter, int result)
@@ -206,8 +221,8 @@ void cluster_lock_raise_reads(struct cluster_lock *lock)
 static void serve_waiters(struct cluster_lock *lock)
 {
     struct lock_waiter *waiter;
-    while ((waiter = TAILQ_FIRST(&lock->waiters)) != NULL &&
-           may_hold(lock, waiter->mode, waiter->right)) {
+    while ((waiter = TAILQ_FIRST(&lock->waiters)) != NULL && suffices(lock, waiter) &&
+           may_hold(lock, waiter->mode)) {
         hold(lock, waiter->mode);
         finish_waiter(lock, waiter, 0);
     }
@@ -225,6 +240,18 @@ static void go_down_under_holders(struct cluster_lock *lock)
     if (lock->keep == RIGHT_SHARED)
         lock->is_blocking = false;
     cluster_lock_let_go(lock, RIGHT_SHARED);
+}
+
+// For the first waiter, with nobody left who holds. A right that excludes what is asked for goes
+// first.
+static void ask_for(struct cluster_lock *lock, const struct lock_waiter *first)
+{
+    if (lock->right < first->right && lock_right_kept(lock->right, first->right) == lock->right)
+        ask(lock, first->right, first->is_try);
+    else {
+        cluster_lock_start_demotion(lock, RIGHT_NONE);
+        cluster_lock_settle(lock);
+    }
 }
 
 // Readers may stay while only the exclusive right goes, but their passes and dirty blocks change
@@ -245,20 +272,21 @@ void cluster_lock_pump(struct cluster_lock *lock)
     go_down_under_holders(lock);
     serve_waiters(lock);
     struct lock_waiter *first = TAILQ_FIRST(&lock->waiters);
-    if (lock->is_blocking && lock->right > lock->keep) {
+    enum lock_right kept = lock_right_kept(lock->right, lock->keep);
+    if (lock->is_blocking && lock->right != kept) {
         // The first waiter may need more than we have: that, too, must go through the queue.
-        bool is_stuck = first != NULL && lock->right < first->right;
+        bool is_stuck = first != NULL && !suffices(lock, first);
         if (is_stuck)
             lock->served_before_yield = 0;
         if (must_yield(lock) || (first == NULL && !has_holders(lock))) {
             if (!has_holders(lock))
-                cluster_lock_start_demotion(lock, lock->keep);
+                cluster_lock_start_demotion(lock, kept);
             cluster_lock_settle(lock);
             return;
         }
     }
-    if (first != NULL && lock->right < first->right && !has_holders(lock))
-        ask(lock, first->right, first->is_try);
+    if (first != NULL && !suffices(lock, first) && !has_holders(lock))
+        ask_for(lock, first);
     else
         cluster_lock_settle(lock);
 }
@@ -297,7 +325,9 @@ int cluster_lock_acquire(struct cluster_lock *lock, enum lock_mode mode, unsigne
     CHECK(lock->references > 0);
     if (lock->table->failure != 0)
         return lock->table->failure;
-    if (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode, right_needed(mode, flags))) {
+    bool is_kernel_read = (flags & LOCK_FOR_KERNEL_READ) != 0;
+    if (TAILQ_EMPTY(&lock->waiters) && may_hold(lock, mode) &&
+        covers(lock->right, right_needed(mode, flags), is_kernel_read)) {
         hold(lock, mode);
         return 0;
     }
@@ -379,7 +409,8 @@ void cluster_lock_prefetch(struct lock_table *table, const struct lock_name *nam
         struct cluster_lock *lock = cluster_lock_get(table, names[i]);
         bool is_quiet = lock->wanted == RIGHT_NONE && !lock->is_demoting && !has_holders(lock) &&
                         TAILQ_EMPTY(&lock->waiters);
-        if (is_quiet && lock->right < right_for(mode))
+        bool is_beside = lock_right_kept(lock->right, right_for(mode)) == lock->right;
+        if (is_quiet && is_beside && lock->right < right_for(mode))
             ask(lock, right_for(mode), (flags & LOCK_TRY) != 0);
         else if (!is_quiet)
             lock->is_missed = true;
@@ -398,6 +429,11 @@ struct lock_name cluster_lock_name(const struct cluster_lock *lock)
 bool cluster_lock_is_cached(const struct cluster_lock *lock, enum lock_mode mode)
 {
     return lock->right >= right_for(mode);
+}
+
+bool cluster_lock_may_write_data(const struct cluster_lock *lock)
+{
+    return lock->right >= RIGHT_TOGETHER;
 }
 
 bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A lock as operations use it. Two layers in one: among the coroutines of this node a lock is a
-// fair reader-writer lock; among the nodes it is a DLM lock (SHARED = PR, EXCLUSIVE = EX) that is
-// kept after use until another node asks for it. What must happen before it goes (write-back,
-// retire, draining of passes) is in the coherence table, fs/lock_types.c.
+// fair reader-writer lock; among the nodes it is a DLM lock (SHARED = PR, EXCLUSIVE = EX; CW to
+// write in place together with others) that is kept after use until another node asks for it. What
+// must happen before it goes (write-back, retire, draining of passes) is in the coherence table,
+// fs/lock_types.c.
 //
 //   acquire: local turn -> cluster mode suffices? no: request, wait for the grant -> hold
 //   callback: no new holders -> the holders end -> quiesce -> write back -> (retire) -> let go
@@ -39,6 +40,9 @@ enum {
     LOCK_FOR_KERNEL_WRITE = 1u << 3,
     // SHARED among this node's coroutines, but the node must have the exclusive right.
     LOCK_WITH_EXCLUSIVE_RIGHT = 1u << 4,
+    // SHARED among this node's coroutines, but the node must have the right to write data in place,
+    // which other nodes may have, too.
+    LOCK_TO_WRITE_TOGETHER = 1u << 5,
 };
 
 // The table asks `service` for rights; it becomes the service's client.
@@ -68,6 +72,8 @@ void cluster_lock_give_back(struct cluster_lock *lock);
 struct lock_name cluster_lock_name(const struct cluster_lock *lock);
 // Whether this node's cached cluster mode covers `mode` (held or idle).
 bool cluster_lock_is_cached(const struct cluster_lock *lock, enum lock_mode mode);
+// Whether this node may write data in place, alone or together with others.
+bool cluster_lock_may_write_data(const struct cluster_lock *lock);
 bool cluster_lock_is_held(const struct cluster_lock *lock, enum lock_mode mode);
 // Whether the right is being given up.
 bool cluster_lock_is_going(const struct cluster_lock *lock);
@@ -123,7 +129,8 @@ bool cluster_lock_lend(struct lock_table *table, struct lock_name name, uint64_t
 void lock_table_recall(struct lock_table *table, struct lock_name name);
 
 // The same for pages (fs/page_loans.h). The caller holds the lock: what it reads after this is what
-// the kernel will keep. False if the right is going: the kernel is told to drop them anyway.
+// the kernel will keep. False if other nodes may write, or if the right is going: then the kernel
+// is told to drop them anyway.
 bool cluster_lock_lend_pages(struct cluster_lock *lock, uint64_t node, unsigned loans);
 // LOAN_* that the kernel may have now.
 unsigned cluster_lock_loans(const struct cluster_lock *lock);

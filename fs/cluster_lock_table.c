@@ -285,7 +285,7 @@ void lock_table_fail(struct lock_table *table, int error)
 
 void lock_table_to_text(const struct lock_table *table, struct text *text)
 {
-    static const char *const rights[] = {"none", "shared", "exclusive"};
+    static const char *const rights[] = {"none", "shared", "together", "exclusive"};
     struct cluster_lock *lock, *next;
     HASH_ITER (by_key, table->by_key, lock, next) {
         text_add(text, "%s %llu %s", lock_type_of((uint32_t)lock->key.type)->name,

@@ -46,12 +46,24 @@ struct dlm_service {
 
 static enum dlm_mode mode_for(enum lock_right right)
 {
+    if (right == RIGHT_TOGETHER)
+        return DLM_CW;
     return right == RIGHT_EXCLUSIVE ? DLM_EX : DLM_PR;
 }
 
 static enum lock_right right_of(enum dlm_mode mode)
 {
+    if (mode == DLM_CW)
+        return RIGHT_TOGETHER;
     return mode == DLM_EX ? RIGHT_EXCLUSIVE : RIGHT_SHARED;
+}
+
+// What may be kept beside whoever wants `mode`.
+static enum lock_right right_beside(enum dlm_mode mode)
+{
+    if (dlm_mode_is_compatible(DLM_PR, mode))
+        return RIGHT_SHARED;
+    return dlm_mode_is_compatible(DLM_CW, mode) ? RIGHT_TOGETHER : RIGHT_NONE;
 }
 
 // --- effects ---------------------------------------------------------------------------------
@@ -91,9 +103,7 @@ static void carry_out(struct dlm_service *service, const struct dlm_effect *effe
         client->denied(client, effect->denied.cookie, effect->denied.error);
         break;
     case DLM_EFFECT_BLOCKING:
-        client->blocking(client, effect->blocking.cookie,
-                         dlm_mode_is_compatible(DLM_PR, effect->blocking.mode) ? RIGHT_SHARED
-                                                                               : RIGHT_NONE);
+        client->blocking(client, effect->blocking.cookie, right_beside(effect->blocking.mode));
         break;
     case DLM_EFFECT_RANGE_RESULT:
         answer_range(service, &effect->range_result);
@@ -109,7 +119,7 @@ static void carry_out(struct dlm_service *service, const struct dlm_effect *effe
 }
 
 // A downward conversion is answered by the core in the same step, but the lock table did not ask
-// for an answer: it is recognised by its mode, since upward ones end at a higher right.
+// for an answer: it is recognised by its mode, since upward ones end at the highest right.
 static bool is_answer_to_down(const struct dlm_service *service, size_t taken,
                               const struct dlm_effect *effect)
 {

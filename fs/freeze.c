@@ -165,10 +165,10 @@ void freeze_let_fills_go(struct freeze *freeze, uint64_t inode)
 
 // --- another node's freeze -----------------------------------------------------------------------
 
-void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
+void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep)
 {
     (void)lock;
-    if (!keep_shared && volume->freeze != NULL)
+    if (keep == RIGHT_NONE && volume->freeze != NULL)
         settle(volume->freeze);
 }
 
@@ -268,10 +268,10 @@ static void limit_reached(struct environment_timer *timer)
         cancel(freeze, -ETIMEDOUT);
 }
 
-void freeze_thaw_asked(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
+void freeze_thaw_asked(struct volume *volume, struct cluster_lock *lock, enum lock_right keep)
 {
     struct freeze *freeze = volume->freeze;
-    (void)lock, (void)keep_shared;
+    (void)lock, (void)keep;
     if (freeze != NULL && freeze->state == FREEZE_HOLDS)
         thaw(freeze, -ECANCELED);
 }

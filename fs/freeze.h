@@ -20,6 +20,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "fs/lock_service.h"
+
 struct cluster_lock;
 struct coroutine;
 struct freeze;
@@ -92,6 +94,6 @@ bool freeze_lets_write(const struct freeze *freeze);
 
 // --- the lock table's hooks ----------------------------------------------------------------------
 
-void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void freeze_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep);
 void freeze_forget(struct volume *volume, struct cluster_lock *lock);
-void freeze_thaw_asked(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void freeze_thaw_asked(struct volume *volume, struct cluster_lock *lock, enum lock_right keep);

@@ -158,16 +158,16 @@ static void flush_or_discard(struct open_inode *open)
     open_inode_discard(open, result);
 }
 
-static void publish_for_reading(struct open_inode *open)
+static void publish_what_is_kept(struct open_inode *open, enum lock_right keep)
 {
     struct inode inode;
     if (inode_load(&inode, open->volume, open->number) != 0)
         return;
-    open_inode_publish_kinds(open, &inode, PASS_READ);
+    open_inode_publish_under(open, &inode, keep);
     inode_unload(&inode);
 }
 
-void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
+void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep)
 {
     struct open_inode *open = open_inode_find(volume, cluster_lock_name(lock).id);
     if (open == NULL)
@@ -179,8 +179,10 @@ void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool 
         flush_or_discard(open);
         open->ahead_first = open->ahead_end = 0; // others may allocate there
     }
-    if (keep_shared && was_published)
-        publish_for_reading(open);
+    open->has_late_time = atomic_load(&open->pass.modified_ns) != 0;
+    open_inode_note_rivals(open);
+    if (keep != RIGHT_NONE && was_published)
+        publish_what_is_kept(open, keep);
     open_inode_put(open);
 }
 
@@ -230,12 +232,15 @@ static void settle_locked(struct open_inode *open)
     open_inode_trim_ahead(open);
 }
 
-// Without the exclusive right there are neither writes nor anything that was not flushed. A right
-// on its way down is waited for: what its demotion flushes is then in the journal.
+// Without the exclusive right there is nothing that was not flushed, but times of writes together
+// with other nodes: these stay behind. A right on its way down is waited for: what its demotion
+// flushes is then in the journal.
 static void settle_one(struct open_inode *open)
 {
     struct lock_table *locks = open->volume->locks;
     struct cluster_lock *lock = cluster_lock_get(locks, lock_name_inode(open->number));
+    if (cluster_lock_may_write_data(lock) && !SABOTAGE(freeze_lanes_go_on))
+        open_inode_drain(open);
     if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) &&
         cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0) {
         settle_locked(open);

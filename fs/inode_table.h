@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/lock_service.h"
+
 struct cluster_lock;
 struct inode_table;
 struct open_inode;
@@ -32,7 +34,7 @@ bool inode_table_is_drained(const struct inode_table *table);
 
 // --- the lock table's hooks (lock type LOCK_INODE) ---------------------------------------------
 
-void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void inode_table_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep);
 void inode_table_stop_filling(struct volume *volume, struct cluster_lock *lock);
 void inode_table_forget(struct volume *volume, struct cluster_lock *lock);
 

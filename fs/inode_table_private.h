@@ -17,5 +17,7 @@ void inode_table_wait_drained(struct inode_table *table);
 // Some open inode became dirty: a flush comes within some seconds.
 void inode_table_note_dirty(struct inode_table *table);
 
-// As open_inode_publish, of `kinds`.
-int open_inode_publish_kinds(struct open_inode *open, struct inode *inode, unsigned kinds);
+// As open_inode_publish, of what `keep` covers, to which this node's right is on its way down.
+int open_inode_publish_under(struct open_inode *open, struct inode *inode, enum lock_right keep);
+// Another node asks for what this one does with the inode.
+void open_inode_note_rivals(struct open_inode *open);

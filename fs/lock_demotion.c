@@ -65,7 +65,7 @@ static void finish(struct going *going, int result)
         cluster_lock_let_go(lock, going->keep);
     lock->is_demoting = false;
     // A callback for less may have come while we were at it; then the pump starts over.
-    if (lock->right <= lock->keep)
+    if (lock_right_kept(lock->right, lock->keep) == lock->right)
         lock->is_blocking = false;
     table->demoting_count--;
     lock_table_note_change(table);
@@ -73,10 +73,10 @@ static void finish(struct going *going, int result)
     cluster_lock_pump(lock);
 }
 
-static void finish_those_that_keep(struct demotion_round *round, enum lock_right keep, int result)
+static void finish_those(struct demotion_round *round, bool keep_something, int result)
 {
     for (size_t i = 0; i < round->count; i++) {
-        if (round->locks[i].keep == keep)
+        if ((round->locks[i].keep != RIGHT_NONE) == keep_something)
             finish(&round->locks[i], result);
     }
 }
@@ -111,13 +111,13 @@ static void run_round(struct lock_table *table, struct demotion_round *round)
     int result = volume->journal != NULL ? write_back(volume, round) : 0;
     if (result != 0)
         volume_fail(volume, result, "giving up a lock");
-    finish_those_that_keep(round, RIGHT_SHARED, result);
+    finish_those(round, true, result);
     if (result == 0 && volume->journal != NULL) {
         result = retire(volume, round);
         if (result != 0)
             volume_fail(volume, result, "giving up a lock");
     }
-    finish_those_that_keep(round, RIGHT_NONE, result);
+    finish_those(round, false, result);
 }
 
 // --- rounds --------------------------------------------------------------------------------------
@@ -126,15 +126,17 @@ static void quiesce(struct cluster_lock *lock, enum lock_right keep)
 {
     const struct lock_type *type = lock_type_of((uint32_t)lock->key.type);
     if (type->quiesce != NULL)
-        type->quiesce(lock->table->volume, lock, keep == RIGHT_SHARED);
+        type->quiesce(lock->table->volume, lock, keep);
 }
 
-// Going down to SHARED takes back only what this node's processes may have changed in the kernel.
-// What was let in meanwhile ends before what follows.
+// Going down to SHARED takes back only what this node's processes may have changed in the kernel;
+// where others may write, all pages go. What was let in meanwhile ends before what follows.
 static void recall(struct cluster_lock *lock, enum lock_right keep)
 {
     unsigned loans = ~0u;
     bool has_writable = (lock->loans & LOAN_WRITABLE) != 0 || lock->is_recalling_pages;
+    if (keep == RIGHT_TOGETHER)
+        loans = LOAN_PAGES | LOAN_WRITABLE;
     if (keep == RIGHT_SHARED)
         loans = has_writable ? LOAN_PAGES | LOAN_WRITABLE : 0;
     if (loans == 0 || (keep == RIGHT_SHARED && SABOTAGE(recall_not_for_sharing)))
@@ -170,7 +172,7 @@ static void demote(void *argument)
 void cluster_lock_start_demotion(struct cluster_lock *lock, enum lock_right keep)
 {
     CHECK(!lock->is_demoting && lock->wanted == RIGHT_NONE && !lock->has_exclusive_holder);
-    CHECK(keep < lock->right);
+    CHECK(keep < lock->right && lock_right_kept(lock->right, keep) == keep);
     lock->keep = keep;
     lock->is_blocking = true;
     lock->is_demoting = true;

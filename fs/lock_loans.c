@@ -36,7 +36,8 @@ bool cluster_lock_lend(struct lock_table *table, struct lock_name name, uint64_t
 
 bool cluster_lock_lend_pages(struct cluster_lock *lock, uint64_t node, unsigned loans)
 {
-    if (lock->table->volume->borrower == NULL || lock->is_demoting)
+    bool others_write = lock->right == RIGHT_TOGETHER && !SABOTAGE(together_fills_pages);
+    if (lock->table->volume->borrower == NULL || lock->is_demoting || others_write)
         return false;
     lock->loans = lock->loan_node == node ? lock->loans | loans : loans;
     lock->loan_node = node;

@@ -8,8 +8,22 @@
 #include <stdint.h>
 
 #include "fs/base/lock_name.h"
+#include "fs/base/sabotage.h"
 
-enum lock_right { RIGHT_NONE, RIGHT_SHARED, RIGHT_EXCLUSIVE };
+// What a node may do with what a lock protects. TOGETHER (VMS: concurrent write) is for the data of
+// a file that several nodes overwrite in place at the same time: it covers what SHARED does, but
+// that others do not write, and stands beside TOGETHER of other nodes only. Whoever has a greater
+// one may do more, save that SHARED and TOGETHER exclude each other.
+enum lock_right { RIGHT_NONE, RIGHT_SHARED, RIGHT_TOGETHER, RIGHT_EXCLUSIVE };
+
+// The most that may be kept of `held` where at most `allowed` may be.
+static inline enum lock_right lock_right_kept(enum lock_right held, enum lock_right allowed)
+{
+    enum lock_right less = held < allowed ? held : allowed;
+    enum lock_right more = held < allowed ? allowed : held;
+    bool excludes = less == RIGHT_SHARED && more == RIGHT_TOGETHER;
+    return excludes && !SABOTAGE(together_beside_shared) ? RIGHT_NONE : less;
+}
 
 struct lock_service;
 

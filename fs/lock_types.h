@@ -5,6 +5,7 @@
 #pragma once
 
 #include "fs/base/lock_name.h"
+#include "fs/lock_service.h"
 
 struct volume;
 struct cluster_lock;
@@ -30,10 +31,10 @@ struct lock_type {
     bool yields;       // a blocking callback makes it go
     bool is_held_long; // by open files: goes down to SHARED under its shared holders, who may
                        // stay for ever; protects no blocks
-    // Before the lock goes down to `keep_shared ? SHARED : nothing`, with no local holder left:
-    // drain passes, write lazy times into the inode. Runs in a coroutine, may wait for I/O and
-    // commits, never for a cluster lock. NULL: nothing to do.
-    void (*quiesce)(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+    // Before the lock goes down to `keep`, with no local holder left: drain passes, write lazy
+    // times into the inode. Runs in a coroutine, may wait for I/O and commits, never for a cluster
+    // lock. NULL: nothing to do.
+    void (*quiesce)(struct volume *volume, struct cluster_lock *lock, enum lock_right keep);
     // What the kernel reads from now on asks for the lock: pages that were lent are called in.
     // NULL: it always does.
     void (*stop_filling)(struct volume *volume, struct cluster_lock *lock);

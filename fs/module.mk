@@ -55,7 +55,7 @@ fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation
                        fs/operation_interrupt.c fs/operation_lend.c fs/operation_link.c fs/operation_lookup.c fs/operation_open.c \
                        fs/operation_orphans.c fs/operation_pages.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
-                       fs/operation_sync.c fs/operation_unlink.c fs/operation_write.c \
+                       fs/operation_sync.c fs/operation_together.c fs/operation_unlink.c fs/operation_write.c \
                        fs/operation_xattr.c fs/reaper.c fs/transaction.c
 
 PROGRAMS += lunfsd

@@ -31,6 +31,9 @@ enum {
     PUBLISH_PAUSE = 4096,      // extents between two pauses
 };
 
+// Longer than between two flushes of times, for which each node needs the file alone for a moment.
+static const uint64_t rivals_ns = 20000000000;
+
 // --- life --------------------------------------------------------------------------------------
 
 static void on_drained(struct pass *pass)
@@ -175,6 +178,14 @@ uint64_t open_inode_size(const struct open_inode *open, const struct inode *inod
     return open != NULL && open->has_size ? open->size : inode_size(inode);
 }
 
+bool open_inode_time_counts(const struct open_inode *open, uint64_t modified_ns,
+                            struct timespec changed)
+{
+    if (modified_ns == 0 || !open->has_late_time)
+        return modified_ns != 0;
+    return timespec_is_after(timespec_from_ns(modified_ns), changed);
+}
+
 void open_inode_overlay(const struct open_inode *open, struct attributes *attributes)
 {
     struct stat *stat = &attributes->stat;
@@ -182,9 +193,10 @@ void open_inode_overlay(const struct open_inode *open, struct attributes *attrib
         stat->st_size = (off_t)open->size;
     uint64_t modified_ns = atomic_load(&open->pass.modified_ns);
     struct timespec modified = timespec_from_ns(modified_ns);
-    if (modified_ns != 0 && timespec_is_after(modified, stat->st_mtim))
+    bool counts = open_inode_time_counts(open, modified_ns, stat->st_ctim);
+    if (counts && timespec_is_after(modified, stat->st_mtim))
         stat->st_mtim = modified;
-    if (modified_ns != 0 && timespec_is_after(modified, stat->st_ctim))
+    if (counts && timespec_is_after(modified, stat->st_ctim))
         stat->st_ctim = modified;
     uint64_t accessed_ns = atomic_load(&open->pass.accessed_ns);
     if (accessed_ns != 0 && relatime_is_due(&open->volume->options, stat->st_atim, stat->st_mtim,
@@ -231,7 +243,7 @@ static unsigned kinds_covered(const struct open_inode *open)
         kinds |= PASS_READ;
     if (kinds != 0 && page_loans_cover(&open->pages, lock))
         kinds |= PASS_FILL;
-    if (cluster_lock_is_cached(lock, LOCK_EXCLUSIVE) && open->part_writers == 0 &&
+    if (cluster_lock_may_write_data(lock) && open->part_writers == 0 &&
         open->volume->journal != NULL && !open->is_protected && !has_pages &&
         freeze_lets_write(open->volume->freeze))
         kinds |= PASS_WRITE;
@@ -239,7 +251,7 @@ static unsigned kinds_covered(const struct open_inode *open)
     return kinds;
 }
 
-int open_inode_publish_kinds(struct open_inode *open, struct inode *inode, unsigned kinds)
+static int publish(struct open_inode *open, struct inode *inode, unsigned kinds)
 {
     struct collection collection = {.scheduler = open->volume->scheduler};
     uint64_t changes;
@@ -264,7 +276,24 @@ int open_inode_publish(struct open_inode *open, struct inode *inode)
     unsigned kinds = kinds_covered(open);
     if ((kinds & ~pass_kinds(&open->pass)) == 0)
         return 0;
-    return open_inode_publish_kinds(open, inode, kinds);
+    return publish(open, inode, kinds);
+}
+
+int open_inode_publish_under(struct open_inode *open, struct inode *inode, enum lock_right keep)
+{
+    unsigned covered = keep == RIGHT_TOGETHER ? PASS_READ | PASS_WRITE : PASS_READ;
+    return publish(open, inode, kinds_covered(open) & covered);
+}
+
+void open_inode_note_rivals(struct open_inode *open)
+{
+    struct environment *environment = open->volume->environment;
+    open->rivals_until_ns = environment_boot_ns(environment) + rivals_ns;
+}
+
+bool open_inode_has_rivals(const struct open_inode *open)
+{
+    return environment_boot_ns(open->volume->environment) < open->rivals_until_ns;
 }
 
 void open_inode_drain(struct open_inode *open)

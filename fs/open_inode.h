@@ -59,6 +59,9 @@ struct open_inode {
     uint64_t next_offset;            // where the last write ended
     uint64_t ahead_blocks;           // how much the last first-write allocated ahead
     uint64_t ahead_first, ahead_end; // blocks allocated ahead behind the size, by this node
+    uint64_t rivals_until_ns;        // boot clock: other nodes use the file until then, supposedly
+    bool writes_in_place;            // the last write of the core was of written, whole sectors
+    bool has_late_time;              // modified_ns is from before the right to the inode went
 };
 
 // The inode's object, new, with one handle. `open_lock` is held SHARED with a reference, both pass
@@ -88,6 +91,9 @@ void open_inode_overlay(const struct open_inode *open, struct attributes *attrib
 // Lets lanes do what this node's right to the inode covers. LOCK_INODE is held; nothing happens if
 // they may already. 0 or an error of reading the map. Waits.
 int open_inode_publish(struct open_inode *open, struct inode *inode);
+// Whether to read and write in place with a right that leaves the same to other nodes: they have
+// lately asked for this node's.
+bool open_inode_has_rivals(const struct open_inode *open);
 // No I/O of the file is under way after it but that of the caller, and no lane can begin any before
 // the next publish (rule 3). LOCK_INODE is held EXCLUSIVE or on its way out. `open` may be NULL.
 // Waits.
@@ -108,6 +114,12 @@ void open_inode_grow(struct open_inode *open, const struct inode *inode, uint64_
 // A write or read of the core took place now.
 void open_inode_note_write(struct open_inode *open);
 void open_inode_note_read(struct open_inode *open);
+
+// Whether a write at `modified_ns` (0: none) counts for an inode that was last changed at
+// `changed`. One together with other nodes does not if a change of theirs, which may have set
+// times, has followed it.
+bool open_inode_time_counts(const struct open_inode *open, uint64_t modified_ns,
+                            struct timespec changed);
 
 bool open_inode_is_dirty(const struct open_inode *open);
 // Whether it should be flushed soon, for its length.

@@ -91,9 +91,11 @@ static void fold_times(const struct flush_step *step)
     struct inode *inode = step->inode;
     struct timespec modified = timespec_from_ns(step->modified_ns);
     struct timespec accessed = timespec_from_ns(step->accessed_ns);
-    if (step->modified_ns != 0 && timespec_is_after(modified, inode_time(inode, INODE_MODIFIED)))
+    bool counts =
+        open_inode_time_counts(step->open, step->modified_ns, inode_time(inode, INODE_CHANGED));
+    if (counts && timespec_is_after(modified, inode_time(inode, INODE_MODIFIED)))
         inode_set_time(inode, INODE_MODIFIED, modified);
-    if (step->modified_ns != 0 && timespec_is_after(modified, inode_time(inode, INODE_CHANGED)))
+    if (counts && timespec_is_after(modified, inode_time(inode, INODE_CHANGED)))
         inode_set_time(inode, INODE_CHANGED, modified);
     if (step->accessed_ns != 0 &&
         relatime_is_due(&step->open->volume->options, inode_time(inode, INODE_ACCESSED),

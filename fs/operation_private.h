@@ -15,6 +15,7 @@
 #include "fs/operation.h"
 #include "fs/transaction.h"
 
+struct open_file;
 struct open_inode;
 
 enum { OPERATION_LINKS_MAX = INT32_MAX };
@@ -51,6 +52,13 @@ int operation_set_acl(struct volume *volume, uint64_t inode, const char *name, c
 // Opens a regular file that may be open already; `*open` has a handle more. 0, -ESTALE, -EISDIR,
 // -EINVAL for other types.
 int operation_open_inode(struct volume *volume, uint64_t number, struct open_inode **open);
+// Whether the range is to be written by the next, for a start: other nodes write the file, too, and
+// the last write here was one in place.
+bool operation_writes_together(const struct open_file *file, uint64_t offset, size_t length);
+// Bytes written; 0 if it cannot be done in place, with nothing written that need not be written
+// again; or an error.
+ssize_t operation_write_together(struct open_file *file, uint64_t offset, const void *data,
+                                 size_t length);
 // As operation_read, under LOCK_INODE, the inode loaded.
 ssize_t operation_read_locked(struct open_inode *open, struct inode *inode, uint64_t offset,
                               void *buffer, size_t length);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading what lanes cannot: holes, unwritten and inline content, and the first read after the
-// right came to this node (which lets lanes do the rest).
+// right came to this node (which lets lanes do the rest). Where nodes write the file they read it
+// under the right that lets the others go on (fs/operation_together.c).
 #include <string.h>
 
 #include "fs/base/block_device.h"
@@ -94,7 +95,8 @@ ssize_t operation_read(struct volume *volume, struct open_file *file, uint64_t o
                        size_t length)
 {
     struct inode inode;
-    LOCK_SET(set);
+    bool is_shared = volume->journal != NULL && open_inode_has_rivals(file->inode);
+    struct lock_set set = {.flags = is_shared ? LOCK_TO_WRITE_TOGETHER : 0};
     ssize_t result = live_inode_acquire(&inode, &set, volume, file->inode->number, LOCK_SHARED);
     if (result != 0)
         return result;

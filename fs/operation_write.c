@@ -319,6 +319,15 @@ static int zero_old_tail(struct writing *w)
     return file_size_zero_tail(&w->inode, w->open, w->size, &zeroed);
 }
 
+static bool is_in_place(const struct writing *w)
+{
+    uint64_t sector_mask = w->open->volume->device->sector_bytes - 1;
+    bool is_in_place = !w->is_growing && ((w->offset | w->length) & sector_mask) == 0;
+    for (unsigned i = 0; is_in_place && i < w->run_count; i++)
+        is_in_place = w->runs[i].state == EXTENT_WRITTEN_RUN;
+    return is_in_place;
+}
+
 static int write_range(struct writing *w)
 {
     int result = zero_old_tail(w);
@@ -327,6 +336,7 @@ static int write_range(struct writing *w)
     if (result != 0)
         return result;
     w->is_part = shares_blocks(w);
+    w->open->writes_in_place = is_in_place(w);
     if (SABOTAGE(write_size_before_data) && w->is_growing) {
         open_inode_grow(w->open, &w->inode, end_of(w));
         open_inode_flush(w->open, &w->inode);
@@ -467,6 +477,11 @@ ssize_t operation_write(struct volume *volume, struct open_file *file, uint64_t 
     size_t done = 0;
     if (result != 0)
         return result;
+    if (operation_writes_together(file, offset, length)) {
+        ssize_t written = operation_write_together(file, offset, buffer, length);
+        if (written != 0)
+            return written;
+    }
     while (done < length) {
         ssize_t written =
             write_and_tell(file, &offset, (const uint8_t *)buffer + done, length - done);

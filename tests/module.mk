@@ -4,7 +4,7 @@
 
 POSIX_TESTS   := names unnamed attributes permissions flags times limits data locks full
 TEST_PROGRAMS += tests/null_fuse tests/lun_proxy tests/nodes tests/survivor tests/entries tests/hold_open \
-                 tests/caching tests/caching_pages tests/open_for_write tests/together tests/visibility \
+                 tests/caching tests/caching_pages tests/shared_disk tests/open_for_write tests/together tests/visibility \
                  tests/visibility_listing \
                  tests/visibility_rights tests/witness $(addprefix tests/posix_,$(POSIX_TESTS))
 
@@ -24,6 +24,7 @@ tests/together_SOURCES       := tests/cluster/together.c
 tests/witness_SOURCES        := tests/cluster/witness.c
 tests/caching_SOURCES        := tests/cluster/caching.c tests/cluster/fight.c
 tests/caching_pages_SOURCES  := tests/cluster/caching_pages.c tests/cluster/fight.c
+tests/shared_disk_SOURCES    := tests/cluster/shared_disk.c tests/cluster/fight.c
 tests/visibility_SOURCES     := tests/cluster/visibility.c tests/cluster/views.c tests/lib/expect.c
 tests/visibility_LDLIBS      := -lcmocka
 tests/visibility_listing_SOURCES := tests/cluster/visibility_listing.c tests/cluster/views.c \

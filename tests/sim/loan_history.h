@@ -21,6 +21,7 @@ struct loan_result {
     char failure[200];
     uint64_t operations, answered_by_kernel, recalls, recalls_behind_reads;
     uint64_t pages_kept, page_recalls, page_recalls_behind_reads, page_recalls_dirty;
+    uint64_t writes_together;
 };
 
 void loan_history_run(uint64_t seed, struct loan_result *result);

@@ -33,11 +33,11 @@ void loan_pages_stop_filling(struct volume *volume, struct cluster_lock *lock)
     node->pages[cluster_lock_name(lock).id].lanes_fill = false;
 }
 
-void loan_pages_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
+void loan_pages_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep)
 {
     struct node *node = (struct node *)volume;
     struct page *page = &node->pages[cluster_lock_name(lock).id];
-    (void)keep_shared;
+    (void)keep;
     page->lanes_fill = false;
     while (page->lanes > 0)
         wait_for_change(node);
@@ -214,6 +214,19 @@ void loan_pages_map(struct node *node, unsigned inode)
     page_loans_remove_mapper(&page->loans);
 }
 
+// With the file to itself, or together with other nodes; that is for who keeps no pages.
+static enum lock_mode lock_to_write(struct node *node, struct cluster_lock *lock)
+{
+    if (random_below(&node->world->random, 2) == 0) {
+        CHECK(cluster_lock_acquire(lock, LOCK_SHARED, LOCK_TO_WRITE_TOGETHER) == 0);
+        if ((cluster_lock_loans(lock) & LOAN_PAGES) == 0)
+            return LOCK_SHARED;
+        cluster_lock_release(lock, LOCK_SHARED);
+    }
+    CHECK(cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0);
+    return LOCK_EXCLUSIVE;
+}
+
 // The kernel writes back and drops before it asks; that it does so again afterwards is not counted
 // on, for not every kernel does, and none for every write.
 void loan_pages_write(struct node *node, unsigned inode)
@@ -226,10 +239,12 @@ void loan_pages_write(struct node *node, unsigned inode)
     drop_page(node, inode, NULL);
     loan_delay(world);
     struct cluster_lock *lock = loan_lock_of(node, inode);
-    CHECK(cluster_lock_acquire(lock, LOCK_EXCLUSIVE, 0) == 0);
-    loan_delay(world);
+    enum lock_mode mode = lock_to_write(node, lock);
+    if (mode == LOCK_EXCLUSIVE) // else a pass keeps pages from being lent meanwhile
+        loan_delay(world);
     uint64_t change = world->data[inode] = ++world->data_newest[inode];
-    cluster_lock_release(lock, LOCK_EXCLUSIVE);
+    world->result->writes_together += mode == LOCK_SHARED;
+    cluster_lock_release(lock, mode);
     cluster_lock_put(lock);
     loan_delay(world);
     CHECK(page_loans_written(&page->loans, node->volume.locks, inode, 0, 1) == 0);

@@ -36,17 +36,19 @@ int main(int argc, char **argv)
         total.page_recalls += result.page_recalls;
         total.page_recalls_behind_reads += result.page_recalls_behind_reads;
         total.page_recalls_dirty += result.page_recalls_dirty;
+        total.writes_together += result.writes_together;
     }
     printf("%" PRIu64 " histories, %" PRIu64 " operations: %" PRIu64 " questions answered by the "
            "kernel, %" PRIu64 " recalls, %" PRIu64 " of them behind reads\n",
            count, total.operations, total.answered_by_kernel, total.recalls,
            total.recalls_behind_reads);
     printf("%" PRIu64 " reads of pages that were kept, %" PRIu64 " recalls of pages, %" PRIu64
-           " of them behind reads, %" PRIu64 " of changed ones\n",
+           " of them behind reads, %" PRIu64 " of changed ones, %" PRIu64 " writes together\n",
            total.pages_kept, total.page_recalls, total.page_recalls_behind_reads,
-           total.page_recalls_dirty);
+           total.page_recalls_dirty, total.writes_together);
     bool is_everything_seen = total.answered_by_kernel > 0 && total.recalls > 0 &&
                               total.recalls_behind_reads > 0 && total.pages_kept > 0 &&
-                              total.page_recalls_behind_reads > 0 && total.page_recalls_dirty > 0;
+                              total.page_recalls_behind_reads > 0 && total.page_recalls_dirty > 0 &&
+                              total.writes_together > 0;
     return is_everything_seen ? 0 : 1;
 }

@@ -103,4 +103,4 @@ void loan_pages_write(struct node *node, unsigned inode);
 void loan_pages_drop(struct node *node, const struct loan_recall *what);
 // The daemon's part of giving up a right.
 void loan_pages_stop_filling(struct volume *volume, struct cluster_lock *lock);
-void loan_pages_quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared);
+void loan_pages_quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep);

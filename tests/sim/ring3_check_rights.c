@@ -11,7 +11,7 @@
 struct claim {
     UT_hash_handle hash;
     struct lock_key key;
-    enum lock_right right; // the strongest
+    enum lock_right right;
     unsigned life;
 };
 
@@ -37,7 +37,7 @@ static void check_lock(struct ring3 *ring3, const struct ring3_life *life,
         HASH_ADD(hash, *claims, key, sizeof(claim->key), claim);
         return;
     }
-    if (claim->right == RIGHT_EXCLUSIVE || lock->right == RIGHT_EXCLUSIVE)
+    if (claim->right != lock->right || lock->right == RIGHT_EXCLUSIVE)
         ring3_fail(ring3, "lives %u and %u hold rights to lock %llu.%llu that exclude each other",
                    claim->life, life->number, (unsigned long long)lock->key.type,
                    (unsigned long long)lock->key.id);

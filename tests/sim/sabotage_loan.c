@@ -17,7 +17,7 @@ _Static_assert(sizeof(((struct loan_result *)0)->failure) <= HUNT_FAILURE_BYTES,
 
 int main(int argc, char **argv)
 {
-    static const char *const prefixes[] = {"lend_", "recall_", "pages_", NULL};
+    static const char *const prefixes[] = {"lend_", "recall_", "pages_", "together_", NULL};
     static const struct hunt hunt = {
         .subject = "lending to the kernel", .prefixes = prefixes, .seconds_max = 60, .run = run};
     return hunt_main(&hunt, argc, argv);

@@ -29,6 +29,7 @@ static const struct {
 } checkers[] = {
     {"membership_skip_fence", "takes it for fenced", "whole nodes: writes of the fenced"},
     {"dlm_no_end_of_holders", "that exclude each other", "whole nodes: rights"},
+    {"mode_pr_beside_cw", "that exclude each other", "whole nodes: writers beside readers"},
     {"journal_skip_retire", "is live in the journals of", "whole nodes: one journal a block"},
     {"journal_replay_once", "a replay that was cut off", "whole nodes: replays repeated"},
     {"dlm_forget_dead_ranges", "of it, through life", "whole nodes: byte ranges"},

@@ -97,10 +97,10 @@ void volume_fail(struct volume *volume, int error, const char *where)
     fail_msg("the volume failed: %s", where);
 }
 
-static void quiesce(struct volume *volume, struct cluster_lock *lock, bool keep_shared)
+static void quiesce(struct volume *volume, struct cluster_lock *lock, enum lock_right keep)
 {
     (void)lock;
-    record(volume, keep_shared ? 'k' : 'q');
+    record(volume, keep != RIGHT_NONE ? 'k' : 'q');
 }
 
 static void forget(struct volume *volume, struct cluster_lock *lock)

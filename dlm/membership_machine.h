@@ -84,9 +84,10 @@ struct membership {
     struct membership_round round;
     bool start_wanted;
     uint64_t start_wanted_ns;
-    uint32_t trigger_count;    // causes for a round so far in this ring, as seen here
-    uint32_t start_sent_count; // trigger_count when we last sent a START; 0: not since
-    uint32_t round_number;     // of our own STARTs
+    struct membership_process awaited; // who is to begin the round that is wanted
+    uint32_t trigger_count;            // causes for a round so far in this ring, as seen here
+    uint32_t start_sent_count;         // trigger_count when we last sent a START; 0: not since
+    uint32_t round_number;             // of our own STARTs
 
     // the replicated state, and the one that waits for its ACKs
     bool has_state;

@@ -54,28 +54,6 @@ struct membership_member_process *membership_process_find(const struct membershi
     return NULL;
 }
 
-void membership_round_trigger(struct membership *self)
-{
-    self->round.phase = ROUND_NONE;
-    self->mailbox_asked = false; // who comes or goes with this round may have written a note
-    self->trigger_count++;
-    if (!self->start_wanted)
-        self->start_wanted_ns = self->now_ns;
-    self->start_wanted = true;
-    membership_wishes_unsend(self);
-}
-
-void membership_round_reset(struct membership *self)
-{
-    self->round = (struct membership_round){.phase = ROUND_NONE};
-    self->trigger_count = 0;
-    self->start_sent_count = 0;
-    self->start_wanted = false;
-    membership_round_trigger(self);
-}
-
-// --- START -----------------------------------------------------------------------------------
-
 // The lowest process that is not expelled begins rounds.
 static const struct membership_process *starter(const struct membership *self)
 {
@@ -90,6 +68,42 @@ static const struct membership_process *starter(const struct membership *self)
     }
     return lowest;
 }
+
+// A starter has its patience for itself: what the one before it did not do is not held against it.
+//
+//   ring    n1 (ended, silent), n2, n3
+//   n3      ├─── patience ───► EXPEL n1 ─┐ now n2 is to start
+//   n2      ├─── patience ───────────────┴► the same deadline, already over: not n2's
+static void await_starter(struct membership *self)
+{
+    const struct membership_process *lowest = starter(self);
+    bool is_same = lowest == NULL || membership_process_equal(*lowest, self->awaited);
+    if (!self->start_wanted || !is_same)
+        self->start_wanted_ns = self->now_ns;
+    self->start_wanted = true;
+    if (lowest != NULL)
+        self->awaited = *lowest;
+}
+
+void membership_round_trigger(struct membership *self)
+{
+    self->round.phase = ROUND_NONE;
+    self->mailbox_asked = false; // who comes or goes with this round may have written a note
+    self->trigger_count++;
+    await_starter(self);
+    membership_wishes_unsend(self);
+}
+
+void membership_round_reset(struct membership *self)
+{
+    self->round = (struct membership_round){.phase = ROUND_NONE};
+    self->trigger_count = 0;
+    self->start_sent_count = 0;
+    self->start_wanted = false;
+    membership_round_trigger(self);
+}
+
+// --- START -----------------------------------------------------------------------------------
 
 static void send_start(struct membership *self)
 {

@@ -37,6 +37,7 @@ struct dlm_service {
     struct queue stepping; // is being stepped
     struct range_call *range_calls;
     uint64_t next_range_cookie;
+    int range_error; // of a node that has ended
     bool is_stepping;
     bool is_paused;   // the core is busy, until the timer fires
     bool is_waiting;  // the timer is armed for what the core may say later
@@ -72,6 +73,8 @@ static void answer_range(struct dlm_service *service, const struct dlm_effect_ra
 {
     struct range_call *call;
     HASH_FIND(hh, service->range_calls, &result->cookie, sizeof(result->cookie), call);
+    if (call == NULL && service->range_error != 0)
+        return; // late
     CHECK(call != NULL);
     HASH_DELETE(hh, service->range_calls, call);
     call->answer(call->context, result);
@@ -394,6 +397,11 @@ void dlm_service_recovered(struct dlm_service *service, struct dlm_node node)
 static void start_range_call(struct dlm_service *service, const struct dlm_range_lock *what,
                              enum dlm_event_type type, dlm_range_answer *answer, void *context)
 {
+    if (service->range_error != 0) {
+        answer(context, &(struct dlm_effect_range_result){.cookie = what->cookie,
+                                                          .error = service->range_error});
+        return;
+    }
     struct range_call *call = calloc(1, sizeof(*call));
     CHECK(call != NULL);
     uint64_t cookie = what->cookie;
@@ -438,4 +446,13 @@ void dlm_service_range_cancel(struct dlm_service *service, struct lock_name name
     event->type = DLM_EVENT_RANGE_CANCEL;
     event->range_cancel = (struct dlm_range_cancel){.name = name, .cookie = cookie};
     step(service);
+}
+
+void dlm_service_range_fail(struct dlm_service *service, int error)
+{
+    CHECK(error < 0);
+    service->range_error = error;
+    while (service->range_calls != NULL)
+        answer_range(service, &(struct dlm_effect_range_result){
+                                  .cookie = service->range_calls->cookie, .error = error});
 }

@@ -55,6 +55,9 @@ void dlm_service_range_test(struct dlm_service *service, struct lock_name name,
 void dlm_service_range_unlock(struct dlm_service *service, struct lock_name name,
                               const struct dlm_range *range, enum dlm_range_scope scope);
 void dlm_service_range_cancel(struct dlm_service *service, struct lock_name name, uint64_t cookie);
+// This node has ended, and no master owes it an answer any more: all that waits, and whatever is
+// asked from now on, is answered with `error` (negative).
+void dlm_service_range_fail(struct dlm_service *service, int error);
 
 // For `lunfs locks` and the counters.
 const struct dlm_core *dlm_service_core(const struct dlm_service *service);

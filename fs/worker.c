@@ -14,6 +14,7 @@
 #include "fs/base/coroutine.h"
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/base/text.h"
 #include "fs/cache.h"
 #include "fs/cluster.h"
@@ -156,6 +157,13 @@ static void close_device(struct worker *worker)
 
 // --- a failure while mounted -------------------------------------------------------------------
 
+static struct dlm_service *locks_of(struct worker *worker)
+{
+    if (worker->cluster != NULL)
+        return cluster_locks(worker->cluster);
+    return worker->solo != NULL ? solo_locks(worker->solo) : worker->alone;
+}
+
 // Tells the guard when nothing of ours can reach the LUN any more: then the process may stay and
 // answer EIO until it is unmounted; else it is killed before the lease ends.
 static void drain(void *argument)
@@ -176,9 +184,10 @@ static void drain(void *argument)
 static void volume_failed(void *context, int error)
 {
     struct worker *worker = context;
-    (void)error;
     if (worker->cluster != NULL)
         cluster_volume_failed(worker->cluster);
+    if (worker->range_locks != NULL && !SABOTAGE(cluster_ranges_unanswered))
+        dlm_service_range_fail(locks_of(worker), error);
     if (worker->is_draining)
         return;
     worker->is_draining = true;
@@ -321,13 +330,6 @@ static void abandon_join(struct worker *worker)
         cluster_abandon(cluster);
     if (solo != NULL)
         solo_abandon(solo);
-}
-
-static struct dlm_service *locks_of(struct worker *worker)
-{
-    if (worker->cluster != NULL)
-        return cluster_locks(worker->cluster);
-    return worker->solo != NULL ? solo_locks(worker->solo) : worker->alone;
 }
 
 // --- starting --------------------------------------------------------------------------------
@@ -537,6 +539,7 @@ static void leave(struct worker *worker)
     if (!is_clean)
         volume_abandon(worker->volume);
     range_locks_dlm_free(worker->range_locks);
+    worker->range_locks = NULL;
     scrubber_free(worker->scrubber);
     if (worker->cluster != NULL && is_clean)
         result = cluster_leave(worker->cluster);

@@ -19,6 +19,11 @@ tests/hold_open_SOURCES := tests/cluster/hold_open.c
 tests/lun_proxy_SOURCES := tests/lib/lun_proxy.c
 tests/lun_proxy_LDLIBS  := -lfuse3
 
+TEST_PROGRAMS += tests/pulse tests/lock_load
+tests/pulse_SOURCES       := tests/torture/pulse.c
+tests/lock_load_SOURCES   := tests/torture/lock_load.c
+tests/lock_load_LIBRARIES := base
+
 tests/open_for_write_SOURCES := tests/cluster/open_for_write.c
 tests/together_SOURCES       := tests/cluster/together.c
 tests/witness_SOURCES        := tests/cluster/witness.c
@@ -42,7 +47,7 @@ $(foreach test,$(POSIX_TESTS),$(eval $(call posix_test,$(test))))
 
 # These install what is missing first and build in a second make, so that they work on a machine
 # that has nothing but make.
-.PHONY: packages demo check check-long bench sabotage-programs
+.PHONY: packages demo check check-long bench torture sabotage-programs
 packages:
 	@tests/lib/install-packages
 
@@ -60,6 +65,11 @@ check check-long: packages
 bench: packages
 	@$(MAKE) --no-print-directory -j2 all tests
 	@BUILD=$(BUILD) tests/bench/bench
+
+# TIME=10m, SEED=n, NODES=3..5. Interrupted it reports and leaves nothing behind; killed, the next run cleans.
+torture: packages
+	@$(MAKE) --no-print-directory -j2 all tests
+	@BUILD=$(BUILD) TIME=$(or $(TIME),2h) SEED=$(SEED) NODES=$(NODES) tests/lib/contain torture tests/torture/torture
 
 # SEEDS=n histories of whole nodes from FIRST=s on; make sim-shrink SEED=s makes a failing one smaller.
 # make sim-campaign LONG=n SHORT=n CAMPAIGN=s goes on where it was interrupted (tests/sim/campaign).

@@ -19,11 +19,11 @@ keep_logs() {
 trap keep_logs EXIT
 trap 'exit 143' TERM INT HUP
 
-# writer_start NODE NAME: witness writes in $MOUNT/NAME on the node; its promises: promises.NAME.
+# writer_start NODE NAME [REST_US]: witness writes in $MOUNT/NAME on the node; its promises: promises.NAME.
 writer_start() {
     mkdir -p "$(node_path "$1")/$2"
     node_spawn "$1" "$RUN_DIR/$1/log/witness-$2" \
-        "$TESTS/witness" write "$MOUNT/$2" "$RUN_DIR/promises.$2"
+        "$TESTS/witness" write "$MOUNT/$2" "$RUN_DIR/promises.$2" "${3:-0}"
 }
 
 # writer_count NAME: how many records of its first file were promised so far.

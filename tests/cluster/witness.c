@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What fsync promised, and whether it was kept: witness write|verify DIRECTORY PROMISES
+// What fsync promised, and whether it was kept: witness write|verify DIRECTORY PROMISES [REST_US]
 //
-// `write` works in DIRECTORY until it is killed or an operation fails: it appends numbered records
-// to a few files, with an fsync each, and every so often makes a new file, syncs it and its
-// directory, and deletes an old one. PROMISES is a small file elsewhere (not on the volume under
-// test), mapped shared: after each fsync that returned, what it promised is noted there, so that
-// the note survives the writer's SIGKILL.
+// `write` works in DIRECTORY until it is killed or an operation fails, but waits for space on a
+// full volume: it appends numbered records to a few files, with an fsync each and REST_US of rest
+// after it, and every so often makes a new file, syncs it and its directory, and deletes an old
+// one. PROMISES is a small file elsewhere (not on the volume under test), mapped shared: after each
+// fsync that returned, what it promised is noted there, so that the note survives the writer's
+// SIGKILL.
 //
 // `verify` looks at the same directory, through any node: every promised record must be there and
 // whole, every promised file must exist, and no file may hold anything but its own records.
@@ -29,6 +30,7 @@ enum {
     SECTOR_BYTES = 512,
     RECORDS_PER_MARK = 8,
     MARKS_KEPT = 10,
+    FULL_RETRY_US = 50000,
 };
 
 struct promises {
@@ -47,6 +49,7 @@ struct witness {
     int directory;
     int files[FILES];
     struct promises *promises;
+    useconds_t rest_us;
 };
 
 static void record_fill(struct record *record, uint64_t file, uint64_t number)
@@ -65,8 +68,11 @@ static int say(const char *what, uint64_t number)
     return -error;
 }
 
-static int witness_open(struct witness *witness, const char *directory, const char *promises)
+// Whoever only reads is served by the kernel, which reads ahead for it.
+static int witness_open(struct witness *witness, const char *directory, const char *promises,
+                        bool writes)
 {
+    int flags = writes ? O_RDWR | O_CREAT : O_RDONLY;
     int file = open(promises, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     char name[32];
 
@@ -80,8 +86,8 @@ static int witness_open(struct witness *witness, const char *directory, const ch
         return say(directory, 0);
     for (int i = 0; i < FILES; i++) {
         snprintf(name, sizeof(name), "records-%d", i);
-        witness->files[i] = openat(witness->directory, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (witness->files[i] < 0)
+        witness->files[i] = openat(witness->directory, name, flags | O_CLOEXEC, 0600);
+        if (witness->files[i] < 0 && (writes || errno != ENOENT))
             return say(name, 0);
     }
     return 0;
@@ -138,9 +144,13 @@ static int write_on(struct witness *witness)
     int result = names_promise(witness);
 
     for (uint64_t i = 0; result == 0; i++) {
-        result = record_write(witness, i % FILES);
-        if (result == 0 && i % RECORDS_PER_MARK == 0)
-            result = mark_make(witness);
+        while ((result = record_write(witness, i % FILES)) == -ENOSPC)
+            usleep(FULL_RETRY_US);
+        usleep(witness->rest_us);
+        if (result < 0 || i % RECORDS_PER_MARK != 0)
+            continue;
+        while ((result = mark_make(witness)) == -ENOSPC)
+            usleep(FULL_RETRY_US);
     }
     return result;
 }
@@ -167,6 +177,8 @@ static int file_verify(const struct witness *witness, uint64_t file)
     uint64_t promised = atomic_load(&witness->promises->records[file]);
     struct record record, wanted;
 
+    if (witness->files[file] < 0 && promised == 0)
+        return 0; // the writer was killed before it made the file
     errno = 0;
     for (uint64_t number = 1;; number++) {
         ssize_t size = pread(witness->files[file], &record, sizeof(record),
@@ -217,13 +229,15 @@ static int verify(const struct witness *witness)
 int main(int argc, char **argv)
 {
     struct witness witness = {0};
-    bool writes = argc == 4 && strcmp(argv[1], "write") == 0;
+    bool writes = argc >= 4 && strcmp(argv[1], "write") == 0;
 
     if (!writes && (argc != 4 || strcmp(argv[1], "verify") != 0)) {
-        fputs("usage: witness write|verify DIRECTORY PROMISES\n", stderr);
+        fputs("usage: witness write|verify DIRECTORY PROMISES [REST_US]\n", stderr);
         return 2;
     }
-    if (witness_open(&witness, argv[2], argv[3]) < 0)
+    if (argc > 4)
+        witness.rest_us = (useconds_t)atol(argv[4]);
+    if (witness_open(&witness, argv[2], argv[3], writes) < 0)
         return 1;
     return (writes ? write_on(&witness) : verify(&witness)) < 0 ? 1 : 0;
 }

@@ -6,28 +6,41 @@
 // Works in the folder client-CLIENT of a mounted volume: creates, writes, truncates, links,
 // renames, removes, syncs. With several mounts of the volume, of one node each, it goes from one to
 // the next now and then, its names synced, so that their locks move. HISTORY, elsewhere, says what
-// was done and how long LOG was before and after each operation (history.h). Every operation must
-// succeed.
+// was done and how long LOG was before and after each operation (history.h); with `-` for LOG,
+// what CLOCK_BOOTTIME was, in nanoseconds, and a moment's rest after each, for it runs for hours
+// beside other loads. Every operation must succeed, but for a full volume, which it waits out. Ends
+// after OPERATIONS; at SIGTERM earlier, with all files and names synced.
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/base/random.h"
 #include "tests/crashlog/history.h"
 
-enum { STAYS_FOR = 40, MOUNTS_MAX = 8 }; // operations on one mount, on average
+enum {
+    STAYS_FOR = 40, // operations on one mount, on average
+    MOUNTS_MAX = 8,
+    FULL_RETRY_US = 10000,
+    REST_US = 5000,
+};
+
+static volatile sig_atomic_t is_over;
 
 struct client {
     struct random random;
     int folder; // the client's own, one of `folders`
     int folders[MOUNTS_MAX];
     int folder_count;
-    int log, history;
+    int log; // -1: the time
+    int history;
+    off_t history_end;
     uint32_t number;
     struct history_tree tree;
     uint32_t object_count, version;
@@ -43,6 +56,11 @@ static _Noreturn void give_up(const char *what, const char *path)
 static uint64_t log_position(const struct client *client)
 {
     struct stat found;
+    struct timespec now;
+    if (client->log < 0) {
+        clock_gettime(CLOCK_BOOTTIME, &now);
+        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    }
     if (fstat(client->log, &found) < 0)
         give_up("length of", "the log");
     return (uint64_t)found.st_size;
@@ -84,6 +102,8 @@ static int write_sectors(struct client *client, int file, const struct history_o
                             operation->object, operation->first_sector + i, operation->version);
     ssize_t done =
         pwrite(file, client->content, size, (off_t)operation->first_sector * HISTORY_SECTOR_BYTES);
+    if (done >= 0 && done < (ssize_t)size)
+        errno = ENOSPC;
     return done == (ssize_t)size ? 0 : -1;
 }
 
@@ -113,6 +133,12 @@ static int rename_names(const struct client *client, const char *name, const cha
     return renameat2(client->folder, name, client->folder, other, flags);
 }
 
+static int create_file(int folder, const char *name)
+{
+    int file = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    return file < 0 ? -1 : close(file);
+}
+
 static int carry_out(struct client *client, const struct history_operation *operation)
 {
     char name[HISTORY_PATH_BYTES], other[HISTORY_PATH_BYTES], target[HISTORY_PATH_BYTES];
@@ -122,7 +148,7 @@ static int carry_out(struct client *client, const struct history_operation *oper
     history_target(operation->object, target);
     switch ((enum history_kind)operation->kind) {
     case HISTORY_CREATE:
-        return close(open_path(client, name, O_RDWR | O_CREAT | O_EXCL));
+        return create_file(folder, name);
     case HISTORY_MKDIR:
         return mkdirat(folder, name, 0755);
     case HISTORY_SYMLINK:
@@ -149,25 +175,38 @@ static int carry_out(struct client *client, const struct history_operation *oper
     return 0;
 }
 
-static void record(struct client *client, struct history_operation *operation, uint64_t begin)
+// At the history's end, in the place of what stands there of the operation.
+static void record(struct client *client, struct history_operation *operation, uint64_t begin,
+                   uint64_t end)
 {
     operation->begin = begin;
-    operation->end = log_position(client);
+    operation->end = end;
     operation->client = client->number;
-    if (write(client->history, operation, sizeof(*operation)) != sizeof(*operation))
+    if (pwrite(client->history, operation, sizeof(*operation), client->history_end) !=
+        sizeof(*operation))
         give_up("write of", "the history");
+}
+
+static void record_end(struct client *client, struct history_operation *operation, uint64_t begin)
+{
+    record(client, operation, begin, log_position(client));
+    client->history_end += sizeof(*operation);
 }
 
 static void perform(struct client *client, struct history_operation *operation)
 {
     char path[HISTORY_PATH_BYTES + 32], name[HISTORY_PATH_BYTES];
     uint64_t begin = log_position(client);
-    if (carry_out(client, operation) < 0) {
+    int result;
+    record(client, operation, begin, UINT64_MAX); // so it stays if this process is killed
+    while ((result = carry_out(client, operation)) < 0 && errno == ENOSPC)
+        usleep(FULL_RETRY_US);
+    if (result < 0) {
         history_name_path(operation->name, name);
         snprintf(path, sizeof(path), "%u on %s", operation->kind, name);
         give_up("operation", path);
     }
-    record(client, operation, begin);
+    record_end(client, operation, begin);
     history_tree_apply(&client->tree, operation);
 }
 
@@ -297,7 +336,25 @@ static void begin(struct client *client, int count, char **mounts)
     for (int i = 0; i < count && i < MOUNTS_MAX; i++)
         client->folders[client->folder_count++] = open_folder(client, mounts[i]);
     client->folder = client->folders[0];
-    record(client, &operation, begin);
+    record_end(client, &operation, begin);
+}
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    is_over = 1;
+}
+
+static void sync_all(struct client *client)
+{
+    struct history_operation names = {.kind = HISTORY_SYNC_NAMES};
+    for (uint32_t name = 0; name < HISTORY_NAMES; name++) {
+        struct history_operation operation = {
+            .kind = HISTORY_FSYNC, .name = name, .object = client->tree.objects[name]};
+        if (client->tree.kinds[name] == HISTORY_CREATE)
+            perform(client, &operation);
+    }
+    perform(client, &names);
 }
 
 int main(int argc, char **argv)
@@ -307,14 +364,21 @@ int main(int argc, char **argv)
         fputs("usage: crash-client LOG HISTORY CLIENT SEED OPERATIONS MOUNT...\n", stderr);
         return 2;
     }
-    client.log = open(argv[1], O_RDONLY | O_CLOEXEC);
+    bool has_log = strcmp(argv[1], "-") != 0;
+    client.log = has_log ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
     client.history = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     client.number = (uint32_t)atoi(argv[3]);
-    if (client.log < 0 || client.history < 0)
-        give_up("open of", client.log < 0 ? argv[1] : argv[2]);
+    if ((has_log && client.log < 0) || client.history < 0)
+        give_up("open of", client.history < 0 ? argv[2] : argv[1]);
+    signal(SIGTERM, on_signal);
     random_init(&client.random, strtoull(argv[4], NULL, 10));
     begin(&client, argc - 6, argv + 6);
-    for (long left = atol(argv[5]); left > 0; left--)
+    for (long left = atol(argv[5]); left > 0 && !is_over; left--) {
         step(&client);
+        if (!has_log)
+            usleep(REST_US);
+    }
+    if (is_over)
+        sync_all(&client);
     return 0;
 }

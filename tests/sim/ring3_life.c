@@ -13,8 +13,10 @@
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/base/text.h"
 #include "fs/cluster_state.h"
+#include "fs/dlm_service.h"
 #include "fs/gated_device.h"
 #include "fs/inode_table.h"
 #include "fs/operation.h"
@@ -70,10 +72,11 @@ void ring3_life_mark_dead(struct ring3_life *life)
 static void volume_failed(void *context, int error)
 {
     struct ring3_life *life = context;
-    (void)error;
     ring3_life_mark_dead(life);
     if (life->cluster != NULL)
         cluster_volume_failed(life->cluster);
+    if (life->range_locks != NULL && !SABOTAGE(cluster_ranges_unanswered))
+        dlm_service_range_fail(cluster_locks(life->cluster), error);
     if (life->is_draining)
         return;
     life->is_draining = true;

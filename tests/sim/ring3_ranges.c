@@ -136,8 +136,8 @@ static bool has_failed(const struct ring3_life *life)
 static int wait_for_answer(struct ring3_lock_request *request)
 {
     struct ring3_life *life = request->life;
-    while (!request->is_done && !has_failed(life)) {
-        if (life->wants_leave && !request->is_cancelled) {
+    while (!request->is_done && !life->is_killed) {
+        if (life->wants_leave && !request->is_cancelled && life->range_locks != NULL) {
             request->is_cancelled = true;
             life->range_locks->operations->cancel(life->range_locks, &request->request);
             continue;

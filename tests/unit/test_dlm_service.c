@@ -12,6 +12,7 @@
 #include "fs/base/environment.h"
 #include "fs/base/lamport.h"
 #include "fs/dlm_service.h"
+#include "fs/lock_types.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -277,6 +278,57 @@ static void test_end_in_the_middle(void **state)
     loop_free(loop);
 }
 
+// --- byte ranges -----------------------------------------------------------------------------
+
+struct range_answer {
+    unsigned count;
+    int error;
+};
+
+static void range_answered(void *context, const struct dlm_effect_range_result *result)
+{
+    struct range_answer *answer = context;
+
+    answer->count++;
+    answer->error = result->error;
+}
+
+// Of these names some have the other node for master.
+static void lock_ranges(struct loop *loop, struct range_answer *answers, size_t count)
+{
+    const struct dlm_range range = {.owner = 7, .end = 9, .type = DLM_RANGE_EXCLUSIVE};
+    uint64_t cookie;
+
+    for (size_t i = 0; i < count; i++)
+        dlm_service_range_lock(loop->services[0], lock_name_ranges(i + 1), &range, true, &cookie,
+                               range_answered, &answers[i]);
+}
+
+// The node's mount ends while a master owes it answers that never come, or come late.
+static void test_ranges_of_an_ended_node(void **state)
+{
+    enum { RANGES = 32 };
+    struct range_answer answers[RANGES] = {0}, later = {0};
+    struct loop *loop = loop_new();
+    unsigned failed = 0;
+
+    (void)state;
+    lock_ranges(loop, answers, RANGES);
+    dlm_service_range_fail(loop->services[0], -EIO);
+    for (size_t i = 0; i < RANGES; i++) {
+        assert_int_equal(answers[i].count, 1);
+        failed += answers[i].error == -EIO;
+    }
+    assert_true(failed > 0);
+    settle(loop);
+    for (size_t i = 0; i < RANGES; i++)
+        assert_int_equal(answers[i].count, 1);
+    lock_ranges(loop, &later, 1);
+    assert_int_equal(later.count, 1);
+    assert_int_equal(later.error, -EIO);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_views_and_frames_wait),
         cmocka_unit_test(test_lowered_notes_may_wait),
         cmocka_unit_test(test_end_in_the_middle),
+        cmocka_unit_test(test_ranges_of_an_ended_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

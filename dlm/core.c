@@ -5,6 +5,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 
 #include <stdlib.h>
@@ -99,8 +100,7 @@ struct dlm_effect *core_effect(struct dlm_core *core, enum dlm_effect_type type)
 
     if (effects->count == effects->capacity) {
         effects->capacity = effects->capacity ? effects->capacity * 2 : 64;
-        effects->items = realloc(effects->items, effects->capacity * sizeof(*effects->items));
-        CHECK(effects->items != NULL);
+        effects->items = memory_resize(effects->items, effects->capacity, sizeof(*effects->items));
     }
     struct dlm_effect *effect = &effects->items[effects->count++];
     effect->type = type;
@@ -114,8 +114,7 @@ static uint8_t *effects_reserve(struct dlm_effects *effects, size_t length)
     if (needed > effects->byte_capacity) {
         while (effects->byte_capacity < needed)
             effects->byte_capacity = effects->byte_capacity ? effects->byte_capacity * 2 : 16384;
-        effects->bytes = realloc(effects->bytes, effects->byte_capacity);
-        CHECK(effects->bytes != NULL);
+        effects->bytes = memory_resize(effects->bytes, effects->byte_capacity, 1);
     }
     uint8_t *bytes = effects->bytes + effects->byte_count;
     effects->byte_count = needed;
@@ -130,7 +129,7 @@ static void peer_flush(struct dlm_core *core, struct core_peer *peer)
         return;
     struct frame_header header = {
         .sender = core->self,
-        .epoch = core_history_current(&core->history)->epoch,
+        .epoch = core_epoch(core),
         .lamport = lamport_tick(core->clock),
         .message_count = peer->out_count,
     };
@@ -177,8 +176,7 @@ static void peer_out_grow(struct core_peer *peer, size_t length)
 
     while (peer->out_capacity < needed)
         peer->out_capacity = peer->out_capacity ? peer->out_capacity * 2 : OUT_BYTES_FIRST;
-    peer->out = realloc(peer->out, peer->out_capacity);
-    CHECK(peer->out != NULL);
+    peer->out = memory_resize(peer->out, peer->out_capacity, 1);
 }
 
 void core_send(struct dlm_core *core, struct core_peer *to, void *message, enum message_type type,
@@ -349,12 +347,13 @@ static void receive_frame(struct dlm_core *core, const struct dlm_frame *frame)
 
 bool core_replay_held_frame(struct dlm_core *core)
 {
-    const struct core_view *view = core_history_current(&core->history);
     struct core_held_frame *held;
     struct frame_header header;
 
+    if (!core->replays_held)
+        return false;
     TAILQ_FOREACH (held, &core->held_frames, link)
-        if (core->replays_held && held->epoch <= view->epoch)
+        if (held->epoch <= core_epoch(core))
             break;
     if (!held) {
         core->replays_held = false;

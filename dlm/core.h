@@ -24,6 +24,7 @@
 #include "dlm/core_view.h"
 #include "dlm/dlm.h"
 #include "dlm/message.h"
+#include "fs/base/check.h"
 
 // A member of the current view, this node among them.
 struct core_peer {
@@ -242,6 +243,14 @@ struct core_message {
     uint64_t epoch; // of the sender
     const void *wire;
 };
+
+// The current view's; there must be one.
+static inline uint64_t core_epoch(const struct dlm_core *core)
+{
+    const struct core_view *view = core_history_current(&core->history);
+    CHECK(view != NULL);
+    return view->epoch;
+}
 
 // core.c
 void core_send(struct dlm_core *core, struct core_peer *to, void *message, enum message_type type,

@@ -17,6 +17,7 @@
 #include "dlm/core.h"
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -104,8 +105,7 @@ static bool pass_on(struct core_range_wait *wait, const struct probe_wire *probe
     }
     if (wait->probe_count == wait->probe_capacity) {
         wait->probe_capacity = wait->probe_capacity ? wait->probe_capacity * 2 : 4;
-        wait->probes = realloc(wait->probes, wait->probe_capacity * sizeof(*wait->probes));
-        CHECK(wait->probes != NULL);
+        wait->probes = memory_resize(wait->probes, wait->probe_capacity, sizeof(*wait->probes));
     }
     wait->probes[wait->probe_count++] = (struct core_probe_seen){node, serial, number};
     return true;

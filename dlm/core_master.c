@@ -190,7 +190,7 @@ static struct core_holder *holder_of(struct dlm_core *core, const struct core_me
                                      uint64_t cookie, uint64_t base)
 {
     struct core_holder *holder = core_holder_find(core, message->from->node, cookie);
-    bool is_stale = message->epoch < core_history_current(&core->history)->epoch;
+    bool is_stale = message->epoch < core_epoch(core);
 
     if (holder && holder->base == base && !(is_stale && SABOTAGE(dlm_refuse_stale_epoch)))
         return holder;

@@ -46,9 +46,10 @@ static struct core_peer *peer_take(struct dlm_core *core, struct dlm_node node)
 static void change_peers(struct dlm_core *core, const struct dlm_view *view)
 {
     struct core_peer *peers[DLM_NODES_MAX];
+    uint32_t count = view->member_count;
 
     core->self_peer = NULL;
-    for (uint32_t i = 0; i < view->member_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         peers[i] = peer_take(core, view->members[i]);
         if (!peers[i])
             peers[i] = peer_new(view->members[i], view->epoch);
@@ -62,9 +63,8 @@ static void change_peers(struct dlm_core *core, const struct dlm_view *view)
         core->departed[core->departed_count++] = core->peers[i];
     }
     CHECK(core->self_peer != NULL);
-    for (uint32_t i = 0; i < view->member_count; i++)
-        core->peers[i] = peers[i];
-    core->peer_count = view->member_count;
+    memcpy(core->peers, peers, count * sizeof(peers[0]));
+    core->peer_count = count;
 }
 
 // Nothing points to them any more.
@@ -102,7 +102,7 @@ static void announce_ready(struct dlm_core *core)
 {
     const struct core_rule *rule;
     struct message_ready_wire m = {
-        .epoch = le64_make(core_history_current(&core->history)->epoch),
+        .epoch = le64_make(core_epoch(core)),
         .is_first = core->counters.views == 1,
     };
 
@@ -124,7 +124,7 @@ void core_recovery_receive_rule(struct dlm_core *core, const struct core_message
         .is_noted = m->is_noted,
     };
 
-    if (message->epoch != core_history_current(&core->history)->epoch)
+    if (message->epoch != core_epoch(core))
         return; // told again with that peer's next marker
     for (uint32_t i = 0; i < rule.member_count; i++)
         rule.members[i] = message_node_get(&m->nodes[i]);
@@ -180,7 +180,7 @@ static bool all_are_ready(const struct dlm_core *core, uint64_t epoch)
 void core_recovery_receive_ready(struct dlm_core *core, const struct core_message *message)
 {
     const struct message_ready_wire *m = message->wire;
-    uint64_t epoch = core_history_current(&core->history)->epoch;
+    uint64_t epoch = core_epoch(core);
 
     if (le64_get(m->epoch) != epoch || core->is_complete)
         return;
@@ -209,7 +209,7 @@ void core_recovery_settle(struct dlm_core *core)
     note_ignorance(core);
     core->is_all_ready = false;
     core->is_complete = true;
-    core->complete_epoch = core_history_current(&core->history)->epoch;
+    core->complete_epoch = core_epoch(core);
     work_begin(core, WORK_SETTLE);
 }
 

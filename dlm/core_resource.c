@@ -24,7 +24,7 @@ struct core_resource *core_resource_find(const struct dlm_core *core, struct loc
 static bool is_ours_since(const struct dlm_core *core, struct lock_name name, uint64_t epoch)
 {
     if (SABOTAGE(dlm_accept_moved))
-        epoch = core_history_current(&core->history)->epoch;
+        epoch = core_epoch(core);
     return core_history_is_steady(&core->history, name, epoch, core->self);
 }
 
@@ -33,7 +33,7 @@ struct core_resource *core_resource_find_steady(struct dlm_core *core, struct lo
 {
     struct core_resource *resource = core_resource_find(core, name);
 
-    if (!resource || epoch == core_history_current(&core->history)->epoch)
+    if (!resource || epoch == core_epoch(core))
         return resource;
     if (is_ours_since(core, name, epoch) && !SABOTAGE(dlm_refuse_stale_epoch))
         return resource;
@@ -66,7 +66,7 @@ static struct core_resource *resource_new(struct dlm_core *core, struct lock_nam
 struct core_resource *core_resource_open(struct dlm_core *core, struct lock_name name,
                                          uint64_t epoch)
 {
-    uint64_t now = core_history_current(&core->history)->epoch;
+    uint64_t now = core_epoch(core);
     struct core_resource *resource = core_resource_find(core, name);
     bool is_refused = SABOTAGE(dlm_refuse_stale_epoch) && epoch < now;
 

@@ -2,6 +2,7 @@
 #include "dlm/core_table.h"
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,7 @@ static void table_reserve(struct table *table)
 {
     size_t capacity = table->capacity ? table->capacity * 2 : BUCKETS_FIRST;
 
-    table->buckets = realloc(table->buckets, capacity * sizeof(*table->buckets));
-    CHECK(table->buckets != NULL);
+    table->buckets = memory_resize(table->buckets, capacity, sizeof(*table->buckets));
     memset(table->buckets + table->capacity, 0,
            (capacity - table->capacity) * sizeof(*table->buckets));
     if (!table->capacity)

@@ -3,6 +3,7 @@
 
 #include "dlm/core_table.h"
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 
 #include <stdlib.h>
@@ -57,8 +58,7 @@ void core_history_add(struct core_history *history, const struct dlm_view *view)
 {
     if (history->count == history->capacity) {
         history->capacity = history->capacity ? history->capacity * 2 : 4;
-        history->views = realloc(history->views, history->capacity * sizeof(*history->views));
-        CHECK(history->views != NULL);
+        history->views = memory_resize(history->views, history->capacity, sizeof(*history->views));
     }
     struct core_view *added = &history->views[history->count++];
     added->epoch = view->epoch;

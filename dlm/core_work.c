@@ -32,7 +32,7 @@ static void handle_self_message(struct dlm_core *core)
     CHECK(length <= sizeof(message));
     memcpy(message, header, length); // what it causes may move the rest
     core->self_at += length;
-    core_receive_message(core, self, core_history_current(&core->history)->epoch, message);
+    core_receive_message(core, self, core_epoch(core), message);
     if (core->self_at < self->out_length)
         return;
     self->out_length = core->self_at = sizeof(struct frame_header_wire);

@@ -7,6 +7,7 @@
 
 #include "dlm/membership_machine.h"
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 
 // --- effects ---------------------------------------------------------------------------------
@@ -16,8 +17,7 @@ struct membership_effect *membership_emit(struct membership *self, enum membersh
     struct membership_effects *effects = self->effects;
     if (effects->count == effects->capacity) {
         effects->capacity = effects->capacity ? 2 * effects->capacity : 16;
-        effects->items = realloc(effects->items, effects->capacity * sizeof(*effects->items));
-        CHECK(effects->items != NULL);
+        effects->items = memory_resize(effects->items, effects->capacity, sizeof(*effects->items));
     }
     struct membership_effect *effect = &effects->items[effects->count++];
     memset(effect, 0, sizeof(*effect));
@@ -37,8 +37,7 @@ void membership_send(struct membership *self, struct membership_message *message
     size_t wanted = effects->byte_count + MEMBERSHIP_MESSAGE_BYTES_MAX;
     if (wanted > effects->byte_capacity) {
         effects->byte_capacity = 2 * wanted;
-        effects->bytes = realloc(effects->bytes, effects->byte_capacity);
-        CHECK(effects->bytes != NULL);
+        effects->bytes = memory_resize(effects->bytes, effects->byte_capacity, 1);
     }
     message->ring = self->ring;
     if (message->type != MEMBERSHIP_MESSAGE_START)

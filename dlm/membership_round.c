@@ -20,6 +20,7 @@
 #include "dlm/membership_machine.h"
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 
 bool membership_process_is_excluded(const struct membership *self,
@@ -202,8 +203,7 @@ static void deliver_sync(struct membership *self, struct membership_member_proce
     if (self->round.phase != ROUND_SYNCING)
         return;
     if (process->sync == NULL)
-        process->sync = malloc(sizeof(*process->sync));
-    CHECK(process->sync != NULL);
+        process->sync = memory_new(sizeof(*process->sync));
     *process->sync = message->sync;
     process->has_synced = true;
     if (all_have(self, false))

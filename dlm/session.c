@@ -3,6 +3,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 
 #include <stdlib.h>
@@ -75,9 +76,8 @@ static void queue_reserve(struct session *session, size_t length)
     size_t capacity = session->capacity ? session->capacity : QUEUE_BYTES_FIRST;
     while (capacity / 2 < used + length)
         capacity *= 2;
-    session->queue = realloc(session->queue, capacity);
+    session->queue = memory_resize(session->queue, capacity, 1);
     session->capacity = capacity;
-    CHECK(session->queue != NULL);
 }
 
 int session_send(struct session *session, const void *bytes, size_t length)

@@ -79,7 +79,8 @@ void transport_socket_tune(int fd)
 
 // --- holding on ---------------------------------------------------------------------------------
 
-// Callbacks may remove the peer that they are about.
+// Callbacks may remove the peer that they are about, so each way in here (an event of the
+// connection, a call) holds it, once: what these call does not.
 static void peer_enter(struct transport_peer *peer)
 {
     peer->busy++;
@@ -196,8 +197,7 @@ static void peer_down(struct transport_peer *peer, const char *reason)
     session_disconnect(peer->session);
     peer->stats.is_up = false;
     peer->stats.since_ns = environment_boot_ns(transport->config.environment);
-    const struct transport_node *node = transport_node_find(transport, peer->node.node_id);
-    log_notice(transport->config.log, "the lock link to %s (%s) is down: %s", node->name,
+    log_notice(transport->config.log, "the lock link to %s (%s) is down: %s", peer->host->name,
                peer->stats.address, reason);
     transport->config.link_changed(transport->config.context, peer->node, false,
                                    peer->stats.since_ns);
@@ -228,10 +228,8 @@ static void peer_lost(struct transport_peer *peer, int error)
     if (peer->is_lost)
         return;
     peer->is_lost = true;
-    peer_enter(peer);
     peer_cut(peer);
     transport->config.session_lost(transport->config.context, peer->node, error);
-    peer_leave(peer);
 }
 
 static void peer_hello(const struct transport_peer *peer, struct hello_wire *wire)
@@ -331,12 +329,10 @@ static size_t peer_take_frame(struct transport_peer *peer, const uint8_t *bytes,
     return sizeof(header) + payload_length;
 }
 
-static size_t peer_receive(void *context, const uint8_t *bytes, size_t length)
+static size_t peer_take_frames(struct transport_peer *peer, const uint8_t *bytes, size_t length)
 {
-    struct transport_peer *peer = context;
     struct tls_stream *stream = peer->stream;
     size_t taken = 0;
-    peer_enter(peer);
     while (peer->stream == stream && peer->phase == PEER_UP) { // a delivery may end both
         size_t frame = peer_take_frame(peer, bytes + taken, length - taken);
         if (frame == 0)
@@ -345,6 +341,14 @@ static size_t peer_receive(void *context, const uint8_t *bytes, size_t length)
     }
     if (peer->phase == PEER_UP && !peer->is_removed)
         peer_is_dirty(peer); // acks
+    return taken;
+}
+
+static size_t peer_receive(void *context, const uint8_t *bytes, size_t length)
+{
+    struct transport_peer *peer = context;
+    peer_enter(peer);
+    size_t taken = peer_take_frames(peer, bytes, length);
     peer_leave(peer);
     return taken;
 }
@@ -393,7 +397,7 @@ static size_t outgoing_received(void *context, const uint8_t *bytes, size_t leng
     if (peer->phase == PEER_CONNECTING)
         taken = outgoing_hello(peer, bytes, length);
     if (peer->phase == PEER_UP && peer->stream == stream)
-        taken += peer_receive(peer, bytes + taken, length - taken);
+        taken += peer_take_frames(peer, bytes + taken, length - taken);
     peer_leave(peer);
     return taken;
 }
@@ -427,9 +431,8 @@ static void peer_connect(struct transport_peer *peer)
                                                           .writable = peer_writable,
                                                           .closed = peer_closed};
     struct transport *transport = peer->transport;
-    const struct transport_node *node = transport_node_find(transport, peer->node.node_id);
-    uint32_t index = peer->attempts++ % node->address_count;
-    struct sockaddr_storage address = node->addresses[index];
+    uint32_t index = peer->attempts++ % peer->host->address_count;
+    struct sockaddr_storage address = peer->host->addresses[index];
     transport_address_set_port(&address, peer->port);
     transport_address_text(&address, peer->stats.address, sizeof(peer->stats.address));
     int fd = connect_socket(peer, index, &address);
@@ -492,14 +495,15 @@ void transport_peer_add(struct transport *transport, struct dlm_node node, uint1
     }
     if (peer != NULL)
         peer_end(peer);
-    if (transport_node_find(transport, node.node_id) == NULL ||
-        node.node_id == transport->config.hello.sender.node_id)
+    const struct transport_node *host = transport_node_find(transport, node.node_id);
+    if (host == NULL || host == transport->self)
         return;
     struct session_config session = {.unacked_bytes_max = TRANSPORT_UNACKED_BYTES_MAX};
     peer = calloc(1, sizeof(*peer));
     CHECK(peer != NULL);
     peer->transport = transport;
     peer->node = peer->stats.peer = node;
+    peer->host = host;
     peer->port = port;
     peer->session = session_new(&session);
     peer->timer.fire = peer_timer;
@@ -523,11 +527,13 @@ void transport_send(struct transport *transport, struct dlm_node to, const uint8
     struct transport_peer *peer = transport_peer_find(transport, to);
     if (peer == NULL || peer->is_lost)
         return;
+    peer_enter(peer);
     int result = session_send(peer->session, bytes, length);
     if (result != 0)
         peer_lost(peer, result);
     else
         peer_is_dirty(peer);
+    peer_leave(peer);
 }
 
 // --- the transport ---------------------------------------------------------------------------

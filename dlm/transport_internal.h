@@ -33,6 +33,7 @@ struct transport_peer {
     TAILQ_ENTRY(transport_peer) link;
     struct transport *transport;
     struct dlm_node node;
+    const struct transport_node *host; // what corosync's nodelist says of it
     uint16_t port;
     struct session *session;
     bool is_lost;    // the session cannot be resumed: nothing is tried any more

@@ -136,39 +136,42 @@ static void stream_free(struct tls_stream *stream)
     free(stream);
 }
 
+static void disconnect(struct tls_stream *stream)
+{
+    stream->is_closed = true;
+    environment_event_unwatch(stream->watch);
+    close(stream->fd);
+}
+
 void tls_stream_close(struct tls_stream *stream)
 {
     if (stream == NULL || stream->is_closed)
         return;
-    stream->is_closed = true;
-    environment_event_unwatch(stream->watch);
-    close(stream->fd);
+    disconnect(stream);
     if (stream->busy == 0)
         stream_free(stream);
 }
 
+// Callbacks may close the stream that they are about, so each way in here that may make one holds
+// it, once: what these call does not.
 static void stream_enter(struct tls_stream *stream)
 {
     stream->busy++;
 }
 
-// False when the stream is closed: it may be gone.
-static bool stream_leave(struct tls_stream *stream)
+static void stream_leave(struct tls_stream *stream)
 {
-    bool is_closed = stream->is_closed;
-    if (--stream->busy == 0 && is_closed)
+    if (--stream->busy == 0 && stream->is_closed)
         stream_free(stream);
-    return !is_closed;
 }
 
 static void fail(struct tls_stream *stream, int error, const char *reason)
 {
     if (stream->is_closed)
         return;
-    stream_enter(stream);
-    tls_stream_close(stream);
+    CHECK(stream->busy > 0);
+    disconnect(stream);
     stream->callbacks.closed(stream->context, error, reason);
-    stream_leave(stream);
 }
 
 static void fail_ssl(struct tls_stream *stream, int result)
@@ -231,7 +234,7 @@ size_t tls_stream_write(struct tls_stream *stream, const void *bytes, size_t len
     return length;
 }
 
-bool tls_stream_flush(struct tls_stream *stream)
+static bool flush(struct tls_stream *stream)
 {
     bool wants_write = false;
     if (!stream->is_open || stream->is_closed)
@@ -254,6 +257,14 @@ bool tls_stream_flush(struct tls_stream *stream)
     if (is_all)
         stream->output_begin = stream->output_end = 0;
     update_interest(stream, !is_all || stream->read_wants_write);
+    return is_all;
+}
+
+bool tls_stream_flush(struct tls_stream *stream)
+{
+    stream_enter(stream);
+    bool is_all = flush(stream);
+    stream_leave(stream);
     return is_all;
 }
 
@@ -325,7 +336,7 @@ static void socket_ready(void *argument, unsigned what)
     if (!stream->is_open)
         shake_hands(stream);
     if (stream->is_open && !stream->is_closed && (what & ENVIRONMENT_WRITABLE)) {
-        tls_stream_flush(stream);
+        flush(stream);
         if (!stream->is_closed)
             stream->callbacks.writable(stream->context);
     }

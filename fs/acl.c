@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/base/check.h"
 #include "fs/base/endian.h"
 
 enum { VERSION = 2, PERMISSIONS = 07, OWNER_SHIFT = 6, GROUP_SHIFT = 3 };
@@ -100,11 +101,19 @@ static struct acl_entry *find(const struct acl *acl, enum acl_tag tag)
     return NULL;
 }
 
+// Of those that every list has (check_list).
+static struct acl_entry *get(const struct acl *acl, enum acl_tag tag)
+{
+    struct acl_entry *entry = find(acl, tag);
+    CHECK(entry != NULL);
+    return entry;
+}
+
 // What the group bits of the mode stand for.
 static struct acl_entry *find_group_class(const struct acl *acl)
 {
     struct acl_entry *mask = find(acl, ACL_MASK);
-    return mask != NULL ? mask : find(acl, ACL_GROUP);
+    return mask != NULL ? mask : get(acl, ACL_GROUP);
 }
 
 bool acl_is_mode(const struct acl *acl)
@@ -117,18 +126,18 @@ mode_t acl_to_mode(const struct acl *acl, mode_t mode)
     if (acl->count == 0)
         return mode;
     mode &= ~(mode_t)(S_IRWXU | S_IRWXG | S_IRWXO);
-    mode |= (mode_t)find(acl, ACL_OWNER)->permissions << OWNER_SHIFT;
+    mode |= (mode_t)get(acl, ACL_OWNER)->permissions << OWNER_SHIFT;
     mode |= (mode_t)find_group_class(acl)->permissions << GROUP_SHIFT;
-    return mode | find(acl, ACL_OTHERS)->permissions;
+    return mode | get(acl, ACL_OTHERS)->permissions;
 }
 
 void acl_follow_mode(struct acl *acl, mode_t mode)
 {
     if (acl->count == 0)
         return;
-    find(acl, ACL_OWNER)->permissions = mode >> OWNER_SHIFT & PERMISSIONS;
+    get(acl, ACL_OWNER)->permissions = mode >> OWNER_SHIFT & PERMISSIONS;
     find_group_class(acl)->permissions = mode >> GROUP_SHIFT & PERMISSIONS;
-    find(acl, ACL_OTHERS)->permissions = mode & PERMISSIONS;
+    get(acl, ACL_OTHERS)->permissions = mode & PERMISSIONS;
 }
 
 mode_t acl_inherit(struct acl *acl, mode_t mode)

@@ -14,6 +14,7 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/base/lamport.h"
+#include "fs/base/memory.h"
 #include "fs/block_pool.h"
 
 // A version that no clock reaches: whoever wrote it did not mean well, and taking note of it would
@@ -54,8 +55,7 @@ struct cache {
 
 struct cache *cache_new(const struct cache_config *config)
 {
-    struct cache *cache = calloc(1, sizeof(*cache));
-    CHECK(cache != NULL);
+    struct cache *cache = memory_new(sizeof(*cache));
     cache->config = *config;
     size_t bytes = config->bytes_max != 0 ? config->bytes_max : CACHE_BYTES_DEFAULT;
     cache->block_count_max = bytes / BLOCK_BYTES;
@@ -69,8 +69,7 @@ struct cache *cache_new(const struct cache_config *config)
 
 static struct cache_block *block_new(struct cache *cache, const struct cache_identity *identity)
 {
-    struct cache_block *block = calloc(1, sizeof(*block));
-    CHECK(block != NULL);
+    struct cache_block *block = memory_new(sizeof(*block));
     block->bytes = block_pool_take(&cache->pool);
     block->address = identity->address;
     block->owner = identity->owner;
@@ -107,8 +106,7 @@ static struct cache_lock *lock_find_or_make(struct cache *cache, struct lock_nam
     struct cache_lock *lock = lock_find(cache, name);
     if (lock != NULL)
         return lock;
-    lock = calloc(1, sizeof(*lock));
-    CHECK(lock != NULL);
+    lock = memory_new(sizeof(*lock));
     lock->key = lock_key(name);
     LIST_INIT(&lock->blocks);
     HASH_ADD(hash, cache->locks, key, sizeof(lock->key), lock);

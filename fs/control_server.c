@@ -22,6 +22,7 @@
 #include "fs/base/environment_event.h"
 #include "fs/base/error.h"
 #include "fs/base/log.h"
+#include "fs/base/memory.h"
 #include "fs/base/text.h"
 #include "fs/control_request.h"
 
@@ -103,8 +104,7 @@ static void set_answer(struct client *client, struct json_object *answer)
 {
     size_t length;
     const char *text = json_object_to_json_string_length(answer, JSON_C_TO_STRING_PLAIN, &length);
-    client->answer = malloc(length + 1);
-    CHECK(client->answer != NULL);
+    client->answer = memory_new(length + 1);
     memcpy(client->answer, text, length);
     client->answer[length] = '\n';
     client->answer_bytes = length + 1;

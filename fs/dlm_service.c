@@ -9,6 +9,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/environment.h"
+#include "fs/base/memory.h"
 
 enum { LEISURE_NS = 5000000 };
 
@@ -224,9 +225,8 @@ static void go_on(struct environment_timer *timer)
 static void queue_grow(struct queue *queue)
 {
     queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : 64;
-    queue->items = realloc(queue->items, queue->capacity * sizeof(*queue->items));
-    queue->owned = realloc(queue->owned, queue->capacity * sizeof(*queue->owned));
-    CHECK(queue->items != NULL && queue->owned != NULL);
+    queue->items = memory_resize(queue->items, queue->capacity, sizeof(*queue->items));
+    queue->owned = memory_resize(queue->owned, queue->capacity, sizeof(*queue->owned));
 }
 
 static struct dlm_event *queue_add(struct dlm_service *service)

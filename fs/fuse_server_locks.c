@@ -17,6 +17,7 @@
 #include <sys/file.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "fs/volume.h"
 
 static const uint64_t cancel_patience_ns = 1000000000;
@@ -166,8 +167,7 @@ static int wait_for_answer(struct lock_waiter *waiter)
 
 static struct lock_waiter *waiter_new(struct fuse_request *request)
 {
-    struct lock_waiter *waiter = calloc(1, sizeof(*waiter));
-    CHECK(waiter != NULL);
+    struct lock_waiter *waiter = memory_new(sizeof(*waiter));
     waiter->request.lock = request->in.lock.lock;
     waiter->request.waits = request->in.lock.waits;
     waiter->request.done = on_done;

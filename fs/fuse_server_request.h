@@ -240,9 +240,10 @@ static inline struct fuse_server *fuse_server_of(fuse_req_t fuse)
 {
     return fuse_req_userdata(fuse);
 }
+// Of an open file; requests that may come without one do not ask.
 static inline struct fuse_handle *fuse_handle_of(const struct fuse_file_info *info)
 {
-    return info != NULL ? (struct fuse_handle *)(uintptr_t)info->fh : NULL;
+    return (struct fuse_handle *)(uintptr_t)info->fh;
 }
 static inline uint64_t fuse_request_inode(const struct fuse_request *request)
 {

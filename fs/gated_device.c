@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 struct gated_request {
     struct block_request inner; // first: its completion finds the rest
@@ -48,8 +49,7 @@ static struct gated_request *request_take(struct gated_device *device)
         device->free_requests = request->next;
         return request;
     }
-    request = calloc(1, sizeof(*request));
-    CHECK(request != NULL);
+    request = memory_new(sizeof(*request));
     request->device = device;
     return request;
 }
@@ -140,8 +140,7 @@ struct block_device *gated_device_new(struct block_device *inner, struct gate *g
 {
     static const struct block_device_operations operations = {.submit = submit,
                                                               .close = close_gated};
-    struct gated_device *device = calloc(1, sizeof(*device));
-    CHECK(device != NULL);
+    struct gated_device *device = memory_new(sizeof(*device));
     device->device = *inner;
     device->device.operations = &operations;
     device->inner = inner;

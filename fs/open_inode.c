@@ -14,6 +14,7 @@
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
 #include "fs/base/environment.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
 #include "fs/file_blocks.h"
@@ -217,9 +218,8 @@ static int collect(void *context, const struct extent *run)
     struct collection *collection = context;
     if (collection->count == collection->capacity) {
         collection->capacity = collection->capacity == 0 ? 16 : collection->capacity * 2;
-        collection->extents =
-            realloc(collection->extents, collection->capacity * sizeof(collection->extents[0]));
-        CHECK(collection->extents != NULL);
+        collection->extents = memory_resize(collection->extents, collection->capacity,
+                                            sizeof(collection->extents[0]));
     }
     collection->extents[collection->count++] = (struct pass_extent){
         .file_block = run->file_block,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "fs/dlm_service.h"
 #include "fs/lock_types.h"
 
@@ -135,8 +136,7 @@ static const struct range_locks_operations operations = {
 
 struct range_locks *range_locks_dlm_new(struct dlm_service *service, uint32_t self_node_id)
 {
-    struct range_locks_dlm *locks = calloc(1, sizeof(*locks));
-    CHECK(locks != NULL);
+    struct range_locks_dlm *locks = memory_new(sizeof(*locks));
     locks->locks.operations = &operations;
     locks->service = service;
     locks->self_node_id = self_node_id;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 void written_ranges_init(struct written_ranges *written)
 {
@@ -41,8 +42,7 @@ static void make_room(struct written_ranges *written)
     if (written->count < written->capacity)
         return;
     written->capacity = written->capacity == 0 ? 8 : written->capacity * 2;
-    written->ranges = realloc(written->ranges, written->capacity * sizeof(written->ranges[0]));
-    CHECK(written->ranges != NULL);
+    written->ranges = memory_resize(written->ranges, written->capacity, sizeof(written->ranges[0]));
 }
 
 // Replaces `removed` ranges from `at` on by `inserted` (0, 1 or 2) ones.

@@ -6,6 +6,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fsck/check.h"
 #include "fsck/chunk_cache.h"
 #include "fsck/flipped_bit.h"
@@ -104,8 +105,8 @@ static bool is_known(const struct block_numbers *numbers, uint64_t block)
 
 static void remember(struct block_numbers *numbers, uint64_t block)
 {
-    numbers->numbers = realloc(numbers->numbers, (numbers->count + 1) * sizeof(*numbers->numbers));
-    CHECK(numbers->numbers != NULL);
+    numbers->numbers =
+        memory_resize(numbers->numbers, numbers->count + 1, sizeof(*numbers->numbers));
     numbers->numbers[numbers->count++] = block;
 }
 

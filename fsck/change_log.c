@@ -6,6 +6,7 @@
 
 #include "fs/base/block_device.h"
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 enum { BUCKETS_FIRST = 256 };
 
@@ -46,8 +47,7 @@ static void make_room(struct change_log *log)
     CHECK(log->count < UINT32_MAX - 1);
     if (log->count == log->capacity) {
         log->capacity = log->capacity == 0 ? BUCKETS_FIRST : log->capacity * 2;
-        log->changes = realloc(log->changes, log->capacity * sizeof(*log->changes));
-        CHECK(log->changes != NULL);
+        log->changes = memory_resize(log->changes, log->capacity, sizeof(*log->changes));
     }
     if (log->count * 2 < log->bucket_count)
         return;

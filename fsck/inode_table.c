@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 enum { BUCKETS_FIRST = 1024 };
 
@@ -57,8 +58,7 @@ static void make_room(struct inode_table *table)
     if (table->count < table->capacity)
         return;
     table->capacity = table->capacity == 0 ? BUCKETS_FIRST : table->capacity * 2;
-    table->records = realloc(table->records, table->capacity * sizeof(*table->records));
-    CHECK(table->records != NULL);
+    table->records = memory_resize(table->records, table->capacity, sizeof(*table->records));
 }
 
 struct inode_record *inode_table_add(struct inode_table *table, uint64_t number)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 void overlaps_deinit(struct overlaps *overlaps)
 {
@@ -17,8 +18,7 @@ void overlaps_add(struct overlaps *overlaps, uint64_t block, uint64_t count,
     if (overlaps->count == overlaps->capacity) {
         overlaps->capacity = overlaps->capacity == 0 ? 16 : overlaps->capacity * 2;
         overlaps->overlaps =
-            realloc(overlaps->overlaps, overlaps->capacity * sizeof(*overlaps->overlaps));
-        CHECK(overlaps->overlaps != NULL);
+            memory_resize(overlaps->overlaps, overlaps->capacity, sizeof(*overlaps->overlaps));
     }
     overlaps->overlaps[overlaps->count++] = (struct overlap){
         .block = block,

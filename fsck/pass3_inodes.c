@@ -10,6 +10,7 @@
 #include "fs/base/check.h"
 #include "fs/base/cleanup.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
 #include "fsck/chunk_cache.h"
@@ -295,8 +296,7 @@ static void take_stray_leaf(struct check *check, uint64_t block, uint64_t owner)
         return;
     if (strays->count == strays->capacity) {
         strays->capacity = strays->capacity == 0 ? 64 : strays->capacity * 2;
-        strays->leaves = realloc(strays->leaves, strays->capacity * sizeof(*strays->leaves));
-        CHECK(strays->leaves != NULL);
+        strays->leaves = memory_resize(strays->leaves, strays->capacity, sizeof(*strays->leaves));
     }
     strays->leaves[strays->count++] = (struct stray_leaf){.owner = owner, .block = block};
 }

@@ -45,8 +45,8 @@ static void report_leak(struct sweep *sweep, uint64_t start, uint64_t count)
 
 static void sweep_runs(struct sweep *sweep, const struct space_group *group)
 {
-    uint64_t covered = 0; // everything below is accounted for
-    const struct space_run *furthest = NULL;
+    uint64_t covered = 0;                           // everything below is accounted for
+    const struct space_run *furthest = group->runs; // up to there
     for (uint32_t i = 0; i < group->run_count; i++) {
         const struct space_run *run = &group->runs[i];
         uint64_t end = (uint64_t)run->start + run->count;

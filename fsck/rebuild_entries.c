@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "fs/base/siphash.h"
 #include "fsck/check.h"
 #include "fsck/tree_build.h"
@@ -32,8 +33,8 @@ static struct rebuild_entry *new_entry(struct rebuild_entries *entries)
 {
     if (entries->count == entries->capacity) {
         entries->capacity = entries->capacity == 0 ? 64 : entries->capacity * 2;
-        entries->entries = realloc(entries->entries, entries->capacity * sizeof(*entries->entries));
-        CHECK(entries->entries != NULL);
+        entries->entries =
+            memory_resize(entries->entries, entries->capacity, sizeof(*entries->entries));
     }
     return &entries->entries[entries->count++];
 }

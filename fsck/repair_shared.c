@@ -8,6 +8,7 @@
 #include "fs/base/check.h"
 #include "fs/base/cleanup.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
 #include "fsck/rebuild.h"
@@ -47,10 +48,8 @@ static void add_loser(struct losers *losers, const struct overlap *overlap, uint
     struct rebuild_forbidden *range = &losers->ranges[losers->count++];
     *range = (struct rebuild_forbidden){
         .owner = owner, .block = overlap->block, .count = overlap->count};
-    if (is_own) { // a file that has a block twice keeps it once
-        range->is_taken = calloc(1, overlap->count / 8 + 1);
-        CHECK(range->is_taken != NULL);
-    }
+    if (is_own) // a file that has a block twice keeps it once
+        range->is_taken = memory_new(overlap->count / 8 + 1);
 }
 
 static int compare_losers(const void *a, const void *b)

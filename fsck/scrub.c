@@ -7,6 +7,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/memory.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
 
@@ -30,8 +31,7 @@ struct scrub {
 static void keep_line(void *context, const char *line)
 {
     struct scrub *scrub = context;
-    scrub->lines = realloc(scrub->lines, (scrub->line_count + 1) * sizeof(*scrub->lines));
-    CHECK(scrub->lines != NULL);
+    scrub->lines = memory_resize(scrub->lines, scrub->line_count + 1, sizeof(*scrub->lines));
     scrub->lines[scrub->line_count] = strdup(line);
     CHECK(scrub->lines[scrub->line_count] != NULL);
     scrub->line_count++;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 _Static_assert(sizeof(struct space_run) == 16, "memory goes with this");
 
@@ -45,8 +46,7 @@ static void make_room(struct space_group *group)
         return;
     CHECK(group->capacity < UINT32_MAX / 2);
     group->capacity = group->capacity == 0 ? 16 : group->capacity * 2;
-    group->runs = realloc(group->runs, group->capacity * sizeof(*group->runs));
-    CHECK(group->runs != NULL);
+    group->runs = memory_resize(group->runs, group->capacity, sizeof(*group->runs));
 }
 
 void space_add(struct space *space, uint64_t block, uint64_t count, enum space_use use,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 // --- items -----------------------------------------------------------------------------------
 
@@ -24,14 +25,12 @@ static void make_room(struct tree_build_items *items, uint16_t length)
 {
     if (items->count == items->capacity) {
         items->capacity = items->capacity == 0 ? 64 : items->capacity * 2;
-        items->items = realloc(items->items, items->capacity * sizeof(*items->items));
-        CHECK(items->items != NULL);
+        items->items = memory_resize(items->items, items->capacity, sizeof(*items->items));
     }
     if (items->heap_bytes + length > items->heap_capacity) {
         items->heap_capacity = (items->heap_capacity + length) * 2;
         CHECK(items->heap_capacity <= UINT32_MAX);
-        items->heap = realloc(items->heap, items->heap_capacity);
-        CHECK(items->heap != NULL);
+        items->heap = memory_resize(items->heap, items->heap_capacity, 1);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 // A lock as one log knows it.
 struct plan_lock {
@@ -93,8 +94,7 @@ static struct plan_lock *find_or_add_lock(struct journal_plan *plan, uint32_t jo
     struct plan_lock *lock = RB_FIND(plan_locks, &plan->locks, &key);
     if (lock != NULL)
         return lock;
-    lock = calloc(1, sizeof(*lock));
-    CHECK(lock != NULL);
+    lock = memory_new(sizeof(*lock));
     lock->journal = journal;
     lock->name = name;
     RB_INSERT(plan_locks, &plan->locks, lock);
@@ -112,8 +112,7 @@ void journal_plan_add_image(struct journal_plan *plan, const struct journal_imag
 {
     struct plan_image *node = find_image(plan, image->address, image->journal);
     if (node == NULL) {
-        node = calloc(1, sizeof(*node));
-        CHECK(node != NULL);
+        node = memory_new(sizeof(*node));
         node->image = *image;
         RB_INSERT(plan_images, &plan->images, node);
         plan->image_count++;

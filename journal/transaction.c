@@ -6,6 +6,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 #include "journal/state.h"
 
@@ -239,8 +240,7 @@ static void add_revoke(struct journal_transaction *transaction, uint64_t address
     if (transaction->revoke_count == transaction->revoke_capacity) {
         uint32_t capacity =
             transaction->revoke_capacity == 0 ? 64 : 2 * transaction->revoke_capacity;
-        transaction->revokes = realloc(transaction->revokes, capacity * sizeof(uint64_t));
-        CHECK(transaction->revokes != NULL);
+        transaction->revokes = memory_resize(transaction->revokes, capacity, sizeof(uint64_t));
         transaction->revoke_capacity = capacity;
     }
     transaction->revokes[transaction->revoke_count++] = address;

@@ -12,6 +12,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/error.h"
+#include "fs/base/memory.h"
 #include "fs/base/sabotage.h"
 #include "journal/state.h"
 
@@ -36,8 +37,7 @@ void journal_write_back_add(struct journal_write_back *write_back, struct journa
     if (write_back->count == write_back->capacity) {
         write_back->capacity = write_back->capacity == 0 ? 64 : write_back->capacity * 2;
         write_back->entries =
-            realloc(write_back->entries, write_back->capacity * sizeof(*write_back->entries));
-        CHECK(write_back->entries != NULL);
+            memory_resize(write_back->entries, write_back->capacity, sizeof(*write_back->entries));
     }
     journal_block_start_write_back(block);
     write_back->entries[write_back->count++] =

@@ -15,6 +15,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/memory.h"
 #include "fs/base/random.h"
 
 // An armed timer; `index` is its place in the heap.
@@ -122,8 +123,7 @@ static struct armed *heap_add(struct event_environment *self)
 {
     if (self->heap_count == self->heap_capacity) {
         self->heap_capacity = self->heap_capacity ? 2 * self->heap_capacity : 64;
-        self->heap = realloc(self->heap, self->heap_capacity * sizeof(*self->heap));
-        CHECK(self->heap != NULL);
+        self->heap = memory_resize(self->heap, self->heap_capacity, sizeof(*self->heap));
     }
     struct armed *armed = calloc(1, sizeof(*armed));
     CHECK(armed != NULL);

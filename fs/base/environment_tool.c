@@ -10,6 +10,7 @@
 
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
+#include "fs/base/memory.h"
 
 struct armed_timer {
     struct environment_timer *timer; // its `implementation` points back here
@@ -92,8 +93,7 @@ static const struct environment_operations tool_operations = {
 
 struct environment *environment_tool_new(void)
 {
-    struct environment_tool *tool = calloc(1, sizeof(*tool));
-    CHECK(tool != NULL);
+    struct environment_tool *tool = memory_new(sizeof(*tool));
     tool->environment.operations = &tool_operations;
     tool->environment.scheduler = scheduler_new();
     LIST_INIT(&tool->timers);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 LIBRARIES += base
-base_PURE  := fs/base/crc32c.c fs/base/random.c fs/base/text.c fs/base/error.c fs/base/siphash.c
+base_PURE  := fs/base/crc32c.c fs/base/random.c fs/base/text.c fs/base/error.c fs/base/siphash.c fs/base/memory.c
 base_SHELL := fs/base/check.c fs/base/log.c fs/base/coroutine.c fs/base/environment.c \
               fs/base/block_device.c
 # The block devices; who uses the aio one links -laio.

@@ -104,7 +104,7 @@ static void write_write(struct bench *bench)
 static void create_stat(struct bench *bench)
 {
     struct stat attributes;
-    char name[32];
+    char name[40];
 
     for (long i = 0; i < bench->amount; i++) {
         int64_t begin_ns = clock_ns();

@@ -180,7 +180,7 @@ static void writes_are_seen(void **state)
     int a = views_file(v->a, "data", "one"), b = MUST(openat(v->b, "data", O_RDWR | O_CLOEXEC));
 
     for (int round = 0; round < 50; round++) {
-        char text[16], seen[16] = "";
+        char text[24], seen[24] = "";
 
         snprintf(text, sizeof(text), "round%04d", round);
         MUST_MOVE(pwrite(a, text, 9, 0), 9);

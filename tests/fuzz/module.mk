@@ -4,7 +4,7 @@
 # see fuzz-build. They name their sources, not libraries, so that it builds no more than they need.
 FUZZ_TARGETS := block journal lock_message membership control
 
-FUZZ_BASE    := fs/base/crc32c.c fs/base/text.c fs/base/error.c fs/base/check.c
+FUZZ_BASE    := fs/base/crc32c.c fs/base/text.c fs/base/error.c fs/base/check.c fs/base/memory.c
 FUZZ_FORMAT  := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c
 FUZZ_block   := $(FUZZ_BASE) $(FUZZ_FORMAT) fs/format_text.c fs/tree_node.c \
                 dlm/heartbeat_block.c journal/header.c mkfs/geometry.c

@@ -236,7 +236,7 @@ static void sendfile_reads_what_is_there(void **state)
 {
     enum { ROUNDS = 5 };
     int from = workplace_file("from", "content 0");
-    char content[16];
+    char content[24];
 
     (void)state;
     for (int i = 0; i < ROUNDS; i++) {

@@ -5,6 +5,7 @@
 #include "tests/sim/lock_world.h"
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,8 +32,7 @@ static void publish(struct world *world, const struct membership_entry *entry)
 {
     if (world->log_count == world->log_capacity) {
         world->log_capacity = world->log_capacity ? world->log_capacity * 2 : 16;
-        world->log = realloc(world->log, world->log_capacity * sizeof(*world->log));
-        CHECK(world->log != NULL);
+        world->log = memory_resize(world->log, world->log_capacity, sizeof(*world->log));
     }
     world->log[world->log_count++] = *entry;
     for (uint32_t i = 0; i < world->member_count; i++) {

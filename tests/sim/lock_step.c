@@ -4,6 +4,7 @@
 #include "tests/sim/lock_world.h"
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -36,8 +37,8 @@ static void wait_in_line(struct sim_life *life, const struct dlm_event *event)
 {
     if (life->waiting_count == life->waiting_capacity) {
         life->waiting_capacity = life->waiting_capacity ? 2 * life->waiting_capacity : 16;
-        life->waiting = realloc(life->waiting, life->waiting_capacity * sizeof(*life->waiting));
-        CHECK(life->waiting != NULL);
+        life->waiting =
+            memory_resize(life->waiting, life->waiting_capacity, sizeof(*life->waiting));
     }
     struct sim_waiting *waiting = &life->waiting[life->waiting_count++];
     *waiting = (struct sim_waiting){.event = *event};

@@ -2,6 +2,7 @@
 #include "tests/sim/lock_world.h"
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -63,8 +64,7 @@ struct sim_event *world_schedule(struct world *world, uint64_t delay,
 {
     if (world->heap_count == world->heap_capacity) {
         world->heap_capacity = world->heap_capacity ? world->heap_capacity * 2 : 256;
-        world->heap = realloc(world->heap, world->heap_capacity * sizeof(*world->heap));
-        CHECK(world->heap != NULL);
+        world->heap = memory_resize(world->heap, world->heap_capacity, sizeof(*world->heap));
     }
     world->heap[world->heap_count] = (struct sim_event){
         .time = world->now + delay,

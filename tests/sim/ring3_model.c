@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 void ring3_memories_init(struct ring3_memories *memories)
 {
@@ -130,8 +131,7 @@ static struct ring3_version *add_version(struct ring3_cell *cell)
 {
     if (cell->count == cell->capacity) {
         cell->capacity = cell->capacity == 0 ? 2 : 2 * cell->capacity;
-        cell->versions = realloc(cell->versions, cell->capacity * sizeof(cell->versions[0]));
-        CHECK(cell->versions != NULL);
+        cell->versions = memory_resize(cell->versions, cell->capacity, sizeof(cell->versions[0]));
     }
     struct ring3_version *version = &cell->versions[cell->count++];
     *version = (struct ring3_version){0};

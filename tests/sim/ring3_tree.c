@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 struct ring3_tree *ring3_tree_new(unsigned client_count)
 {
@@ -42,8 +43,7 @@ struct ring3_object *ring3_object_new(struct ring3_tree *tree, enum ring3_kind k
     CHECK(object != NULL);
     if (tree->count == tree->capacity) {
         tree->capacity = tree->capacity == 0 ? 64 : 2 * tree->capacity;
-        tree->objects = realloc(tree->objects, tree->capacity * sizeof(tree->objects[0]));
-        CHECK(tree->objects != NULL);
+        tree->objects = memory_resize(tree->objects, tree->capacity, sizeof(tree->objects[0]));
     }
     tree->objects[tree->count++] = object;
     object->id = tree->count;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 #include "tests/sim/totem.h"
 
 #define MS ((uint64_t)1000000)
@@ -81,9 +82,8 @@ static void queue_push(struct totem_queue *queue, const struct membership_event 
     struct world *world = queue->node->totem->world;
     if (queue->end == queue->capacity) {
         queue->capacity = queue->capacity ? 2 * queue->capacity : 64;
-        queue->events = realloc(queue->events, queue->capacity * sizeof(*queue->events));
-        queue->messages = realloc(queue->messages, queue->capacity * sizeof(*queue->messages));
-        CHECK(queue->events != NULL && queue->messages != NULL);
+        queue->events = memory_resize(queue->events, queue->capacity, sizeof(*queue->events));
+        queue->messages = memory_resize(queue->messages, queue->capacity, sizeof(*queue->messages));
     }
     queue->events[queue->end] = *event;
     queue->messages[queue->end++] = message;
@@ -252,8 +252,7 @@ void totem_send(struct totem_node *node, struct membership_process from, int typ
         memcpy(message->bytes, bytes, length);
     if (ring->count == ring->capacity) {
         ring->capacity = ring->capacity ? 2 * ring->capacity : 64;
-        ring->log = realloc(ring->log, ring->capacity * sizeof(*ring->log));
-        CHECK(ring->log != NULL);
+        ring->log = memory_resize(ring->log, ring->capacity, sizeof(*ring->log));
     }
     ring->log[ring->count++] = message;
     for (uint32_t i = 0; i < totem->node_count; i++) {

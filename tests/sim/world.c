@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fs/base/check.h"
+#include "fs/base/memory.h"
 
 // --- the heap of events --------------------------------------------------------------------------
 
@@ -59,8 +60,7 @@ void world_event_arm(struct world *world, struct world_event *event, uint64_t at
     world_event_disarm(world, event);
     if (world->heap_count + 1 >= world->heap_capacity) {
         world->heap_capacity = world->heap_capacity == 0 ? 64 : world->heap_capacity * 2;
-        world->heap = realloc(world->heap, world->heap_capacity * sizeof(*world->heap));
-        CHECK(world->heap != NULL);
+        world->heap = memory_resize(world->heap, world->heap_capacity, sizeof(*world->heap));
     }
     event->at_ns = at_ns < world->now_ns ? world->now_ns : at_ns;
     event->order = world->next_order++;

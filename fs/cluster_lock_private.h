@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A lock and the table of them, for cluster_lock.c (who may hold, what is asked for),
-// cluster_lock_table.c (which locks there are) and lock_demotion.c (giving up) alone.
+// A lock and the table of them, for cluster_lock.c (what users call), lock_pump.c (who may hold,
+// what is asked for), cluster_lock_table.c (which locks there are) and lock_demotion.c (giving up)
+// alone.
 #pragma once
 
 #include "fs/cluster_lock.h"
@@ -100,6 +101,12 @@ extern const struct lock_service_client cluster_lock_client;
 void cluster_lock_pump(struct cluster_lock *lock);
 // The lock may have become idle, or be so no more; may free it.
 void cluster_lock_settle(struct cluster_lock *lock);
+// Holds the lock for the waiter, queued or not, if it may have it now.
+bool cluster_lock_take(struct cluster_lock *lock, const struct lock_waiter *waiter);
+// Takes it out of the queue with its result; it runs on.
+void cluster_lock_finish_waiter(struct cluster_lock *lock, struct lock_waiter *waiter, int result);
+// Asks the cluster for more than the lock has. May free the lock.
+void cluster_lock_ask(struct cluster_lock *lock, enum lock_right right, bool no_wait);
 void cluster_lock_fail_waiters(struct cluster_lock *lock, int error);
 // Something changed that lock_table_wait_change waits for.
 void lock_table_note_change(struct lock_table *table);

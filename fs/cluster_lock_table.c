@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of a mount's locks: which there are, those that nobody uses and that are kept all the
 // same, waiting until any of them changes, and the end of all. Who may hold a lock is in
-// cluster_lock.c.
+// lock_pump.c.
 #include <errno.h>
 #include <stdlib.h>
 

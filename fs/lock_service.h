@@ -46,7 +46,7 @@ struct lock_service_operations {
     void (*batch_end)(struct lock_service *service);
 };
 
-// What the service calls; the lock table implements it (fs/cluster_lock.c).
+// What the service calls; the lock table implements it (fs/lock_pump.c).
 struct lock_service_client {
     void (*granted)(struct lock_service_client *client, uint64_t cookie, enum lock_right right);
     void (*denied)(struct lock_service_client *client, uint64_t cookie, int error);

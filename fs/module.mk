@@ -36,7 +36,7 @@ $(BUILD)/umount.fuse.lunfs: $(BUILD)/mount.lunfs
 
 # Locks between coroutines and nodes, the volume, a node's part in the cluster, the worker's life.
 LIBRARIES += fs_core
-LOCK_TABLE := fs/cluster_lock.c fs/cluster_lock_table.c fs/freeze_gate.c fs/interruptible.c fs/lock_demotion.c \
+LOCK_TABLE := fs/cluster_lock.c fs/lock_pump.c fs/cluster_lock_table.c fs/freeze_gate.c fs/interruptible.c fs/lock_demotion.c \
               fs/lock_loans.c \
               fs/lock_set.c
 fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effects.c \

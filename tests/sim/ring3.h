@@ -323,7 +323,8 @@ struct ring3 {
     struct ring3_memories memories;
     struct world_node client_node; // a clock for those who wait for a node
     struct ring3_tree *tree;
-    unsigned deaths; // lives that ended otherwise than cleanly
+    uint64_t block_count; // of the volume, as statfs says; 0: nobody has asked
+    unsigned deaths;      // lives that ended otherwise than cleanly
     unsigned client_count;
     struct ring3_client *clients[RING3_CLIENTS_MAX];
     unsigned clients_at_work;

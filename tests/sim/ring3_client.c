@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/sim/ring3_client.h"
+#include "tests/sim/ring3_attributes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/volume.h"
+#include "tests/sim/ring3_part.h"
 
 uint64_t ring3_choose(struct ring3_client *client, uint64_t bound)
 {
@@ -128,12 +129,10 @@ static struct ring3_life *life_at(const struct ring3_machine *machine)
     return life != NULL && life->is_mounted && !life->is_killed ? life : NULL;
 }
 
-// Mostly where it was; after a death, or at a whim, anywhere.
-static bool choose_life(struct ring3_client *client)
+// Where it is, or on the next machine that is mounted.
+static bool find_life(struct ring3_client *client)
 {
     struct ring3 *ring3 = client->ring3;
-    if (client->at == NULL || ring3_choose(client, 6) == 0)
-        client->at = &ring3->machines[ring3_choose(client, ring3->machine_count)];
     for (unsigned i = 0; i < ring3->machine_count; i++) {
         client->life = life_at(client->at);
         if (client->life != NULL)
@@ -142,6 +141,21 @@ static bool choose_life(struct ring3_client *client)
     }
     client->at = NULL;
     return false;
+}
+
+bool ring3_client_move(struct ring3_client *client)
+{
+    struct ring3 *ring3 = client->ring3;
+    client->at = &ring3->machines[ring3_choose(client, ring3->machine_count)];
+    return find_life(client);
+}
+
+// Mostly where it was; after a death, or at a whim, anywhere.
+static bool choose_life(struct ring3_client *client)
+{
+    if (client->at == NULL || ring3_choose(client, 6) == 0)
+        return ring3_client_move(client);
+    return find_life(client);
 }
 
 static void forget_handles(struct ring3_client *client)
@@ -163,9 +177,11 @@ static void step(struct ring3_client *client)
         unsigned share; // of 100
         void (*step)(struct ring3_client *client);
     } steps[] = {
-        {42, ring3_names_step}, {9, ring3_attributes_step}, {40, ring3_files_step},
-        {4, ring3_sync_step},   {5, ring3_ranges_step},
+        {37, ring3_names_step}, {17, ring3_attributes_step}, {36, ring3_files_step},
+        {4, ring3_sync_step},   {5, ring3_ranges_step},      {1, ring3_space_look},
     };
+    if (!ring3_protection_undo(client) || client->life == NULL)
+        return;
     uint64_t dice = ring3_choose(client, 100);
     unsigned i = 0;
     while (dice >= steps[i].share)
@@ -189,8 +205,8 @@ void ring3_client_work(void *argument)
 {
     struct ring3_client *client = argument;
     struct ring3 *ring3 = client->ring3;
-    while (!ring3->result.is_failed &&
-           (ring3->operations_left > 0 || ring3_faults_are_due(ring3))) {
+    while (!ring3->result.is_failed && (ring3->operations_left > 0 || ring3_faults_are_due(ring3) ||
+                                        client->protected != NULL)) {
         forget_handles(client);
         if (!choose_life(client)) {
             rest(client, 50 * RING3_MS);
@@ -243,7 +259,8 @@ static bool verify_names(struct ring3_client *client, struct ring3_object *direc
 
 static bool verify_object(struct ring3_client *client, struct ring3_object *object)
 {
-    if (!ring3_look_attributes(client, object))
+    if (!ring3_look_attributes(client, object) || !ring3_look_acls(client, object) ||
+        !ring3_look_xattrs(client, object))
         return false;
     return object->kind != RING3_FILE || ring3_look_content(client, object);
 }

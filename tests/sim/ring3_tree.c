@@ -20,7 +20,12 @@ static void object_free(struct ring3_object *object)
 {
     ring3_cell_deinit(&object->mode);
     ring3_cell_deinit(&object->user);
-    ring3_cell_deinit(&object->xattr);
+    ring3_cell_deinit(&object->access);
+    ring3_cell_deinit(&object->defaults);
+    ring3_cell_deinit(&object->protection);
+    ring3_cell_deinit(&object->modified);
+    for (unsigned i = 0; i < RING3_XATTRS; i++)
+        ring3_cell_deinit(&object->xattrs[i]);
     ring3_content_free(object->content);
     for (unsigned i = 0; i < object->name_count; i++)
         ring3_cell_deinit(&object->names[i]);
@@ -49,6 +54,7 @@ struct ring3_object *ring3_object_new(struct ring3_tree *tree, enum ring3_kind k
     object->id = tree->count;
     object->kind = kind;
     object->owner = owner;
+    object->modified.is_content = true;
     if (kind == RING3_FILE)
         object->content = ring3_content_new(owner == RING3_NOBODY);
     if (kind != RING3_DIRECTORY)

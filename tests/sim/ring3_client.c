@@ -30,7 +30,8 @@ bool ring3_act_begin(struct ring3_act *act, struct ring3_client *client, const c
     struct ring3 *ring3 = client->ring3;
     char where[sizeof(act->where)];
     memcpy(where, act->where, sizeof(where));
-    *act = (struct ring3_act){.client = client, .life = life, .what = what};
+    *act = (struct ring3_act){
+        .client = client, .life = life, .what = what, .began_ns = ring3->world->now_ns};
     memcpy(act->where, where, sizeof(where));
     if (ring3->result.is_failed || life == NULL || !ring3_life_begin(life))
         return false;
@@ -77,12 +78,22 @@ static void client_did_one(struct ring3 *ring3)
         ring3->operations_left--;
 }
 
+static void note_wait(const struct ring3_act *act)
+{
+    struct ring3 *ring3 = act->client->ring3;
+    uint64_t *longest_ns = &ring3->result.waits_ns[RING3_WAIT_answer];
+    uint64_t from_ns = act->began_ns > ring3->healed_ns ? act->began_ns : ring3->healed_ns;
+    if (ring3->is_healing && ring3->world->now_ns - from_ns > *longest_ns)
+        *longest_ns = ring3->world->now_ns - from_ns;
+}
+
 enum ring3_answer ring3_act_end(struct ring3_act *act, long result, int expected)
 {
     struct ring3 *ring3 = act->client->ring3;
     struct ring3_life *life = act->life;
     bool is_answered = ring3_life_may_answer(life);
     enum ring3_answer answer = RING3_WRONG;
+    note_wait(act);
     ring3_trace(ring3, "client %u, life %u: %s %.60s: %s", act->client->number, life->number,
                 act->what, act->where,
                 !is_answered  ? "no answer"

@@ -36,6 +36,7 @@ struct ring3_act {
     const char *what;
     struct ring3_change *change; // NULL: it only looks
     ring3_tick begin;
+    uint64_t began_ns;                 // of the world, before it waited for the life
     unsigned deaths;                   // when it began
     char where[RING3_NAME_BYTES + 40]; // for messages
 };

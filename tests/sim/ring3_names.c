@@ -28,20 +28,36 @@ static struct ring3_object *choose_directory(struct ring3_client *client)
     return tree->objects[ring3_choose(client, RING3_SHARED_DIRECTORIES)];
 }
 
-static struct ring3_place choose_place(struct ring3_client *client)
+struct spot {
+    struct ring3_object *directory;
+    unsigned index; // of a name there
+};
+
+static struct spot draw_spot(struct ring3_client *client)
 {
     struct ring3_object *directory = choose_directory(client);
     unsigned first = ring3_names_of(directory, client->number);
-    return ring3_place_at(directory, first + (unsigned)ring3_choose(client, RING3_NAMES));
+    return (struct spot){directory, first + (unsigned)ring3_choose(client, RING3_NAMES)};
+}
+
+static uint64_t id_at(const struct spot *spot)
+{
+    return ring3_cell_latest(&spot->directory->names[spot->index]);
 }
 
 // A few tries for one that is used, or is not.
+static struct spot draw_used(struct ring3_client *client, bool is_used)
+{
+    struct spot spot = draw_spot(client);
+    for (int i = 0; i < 12 && (id_at(&spot) != 0) != is_used; i++)
+        spot = draw_spot(client);
+    return spot;
+}
+
 static struct ring3_place choose_used(struct ring3_client *client, bool is_used)
 {
-    struct ring3_place place = choose_place(client);
-    for (int i = 0; i < 12 && (ring3_cell_latest(place.cell) != 0) != is_used; i++)
-        place = choose_place(client);
-    return place;
+    struct spot spot = draw_used(client, is_used);
+    return ring3_place_at(spot.directory, spot.index);
 }
 
 static struct ring3_object *object_at(struct ring3_client *client, const struct ring3_place *place)
@@ -52,8 +68,8 @@ static struct ring3_object *object_at(struct ring3_client *client, const struct 
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind)
 {
     for (int i = 0; i < 10; i++) {
-        struct ring3_place place = choose_used(client, true);
-        struct ring3_object *object = object_at(client, &place);
+        struct spot spot = draw_used(client, true);
+        struct ring3_object *object = ring3_object_of(client->ring3->tree, id_at(&spot));
         if (object != NULL && (kind < 0 || (int)object->kind == kind))
             return object;
     }

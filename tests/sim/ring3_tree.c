@@ -118,13 +118,15 @@ void ring3_name_text(const struct ring3_object *directory, unsigned index,
 
 int ring3_name_index(const struct ring3_object *directory, const char *text)
 {
+    unsigned client, number, index;
     char expected[RING3_NAME_BYTES];
-    for (unsigned i = 0; i < directory->name_count; i++) {
-        ring3_name_text(directory, i, expected);
-        if (strcmp(expected, text) == 0)
-            return (int)i;
-    }
-    return -1;
+    if (sscanf(text, "c%u-%u", &client, &number) != 2 || number >= RING3_NAMES)
+        return -1;
+    index = directory->owner == RING3_NOBODY ? client * RING3_NAMES + number : number;
+    if (index >= directory->name_count)
+        return -1;
+    ring3_name_text(directory, index, expected);
+    return strcmp(expected, text) == 0 ? (int)index : -1;
 }
 
 bool ring3_directory_is_empty(const struct ring3_object *directory)

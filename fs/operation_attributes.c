@@ -122,7 +122,7 @@ static int change_attributes(struct transaction *t, void *context)
 static int plan_acl(struct transaction *t, struct attribute_change *change)
 {
     struct tree_cost cost;
-    if ((change->fields & SET_MODE) == 0)
+    if ((change->fields & SET_MODE) == 0 || SABOTAGE(chmod_skip_list))
         return 0;
     int result = inode_acl_get(change->inode, ACL_ACCESS_NAME, &change->acl);
     if (result != 0 || change->acl.count == 0)
@@ -138,7 +138,7 @@ static int plan_acl(struct transaction *t, struct attribute_change *change)
 // What lanes noted before is older than what is set now.
 static void forget_noted_times(struct open_inode *open, unsigned fields)
 {
-    if (open == NULL)
+    if (open == NULL || SABOTAGE(times_keep_noted))
         return;
     if ((fields & (SET_MTIME | SET_MTIME_NOW)) != 0)
         atomic_store(&open->pass.modified_ns, 0);

@@ -22,14 +22,14 @@ ssize_t operation_copy(struct volume *volume, struct open_file *from, uint64_t f
                        struct open_file *to, uint64_t to_offset, uint64_t length)
 {
     uint8_t *buffer = block_buffer_new(PIECE_BYTES + 2 * BLOCK_BYTES);
-    uint64_t done = 0;
-    ssize_t piece = 1;
+    uint64_t done = 0, asked = 0;
+    ssize_t piece = 0;
     if (length > copy_bytes_max)
         length = copy_bytes_max;
-    while (done < length && piece > 0) {
-        uint64_t left = length - done;
-        piece = copy_piece(volume, from, from_offset + done, to, to_offset + done,
-                           left < PIECE_BYTES ? left : PIECE_BYTES, buffer);
+    // A short piece is the last one: where a file is copied behind its own end, more comes by that.
+    while (done < length && (uint64_t)piece == asked) {
+        asked = length - done < PIECE_BYTES ? length - done : PIECE_BYTES;
+        piece = copy_piece(volume, from, from_offset + done, to, to_offset + done, asked, buffer);
         if (piece > 0)
             done += (uint64_t)piece;
     }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "fs/base/block_device.h"
+#include "fs/base/sabotage.h"
 #include "fs/extent_map.h"
 #include "fs/file_inline.h"
 #include "fs/inode_table.h"
@@ -20,7 +21,7 @@ static int acquire_flushed(struct inode *inode, struct lock_set *set, struct vol
     bool is_dirty = open != NULL && open_inode_is_dirty(open);
     int result =
         live_inode_acquire(inode, set, volume, number, is_dirty ? LOCK_EXCLUSIVE : LOCK_SHARED);
-    if (result != 0 || !is_dirty)
+    if (result != 0 || !is_dirty || SABOTAGE(seek_skip_flush))
         return result;
     result = open_inode_flush(open_inode_find(volume, number), inode);
     if (result != 0)

@@ -402,7 +402,9 @@ static int place(struct writing *w, const struct open_file *file, uint64_t offse
 {
     uint64_t size = open_inode_size(w->open, &w->inode);
     bool appends = (file->flags & O_APPEND) != 0 && !w->is_page;
-    w->offset = appends ? size : offset;
+    if (appends)
+        offset = SABOTAGE(append_at_known_end) ? pass_size(&w->open->pass) : size;
+    w->offset = offset;
     uint64_t room = PIECE_BYTES_MAX - w->offset % BLOCK_BYTES;
     uint64_t to_size = w->offset < size ? size - w->offset : 0;
     if (w->is_page && room > to_size)

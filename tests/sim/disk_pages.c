@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Numbers of pages are spread by one multiplication.
+#define HASH_FUNCTION(key, length, value)                                                          \
+    ((value) = (unsigned)(*(const uint64_t *)(key)*UINT64_C(0x9e3779b97f4a7c15) >> 40))
 #include <uthash.h>
 
 #include "fs/base/check.h"

@@ -121,7 +121,9 @@ RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c test
                      tests/sim/ring3_freeze.c tests/sim/ring3_guard.c tests/sim/ring3_harm.c \
                      tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
-                     tests/sim/ring3_attributes.c tests/sim/ring3_lane.c tests/sim/ring3_looks.c \
+                     tests/sim/ring3_acl.c tests/sim/ring3_attributes.c tests/sim/ring3_lane.c \
+                     tests/sim/ring3_looks.c tests/sim/ring3_protection.c tests/sim/ring3_space.c \
+                     tests/sim/ring3_times.c tests/sim/ring3_xattrs.c tests/sim/ring2_tree.c \
                      tests/sim/ring3_names.c tests/sim/ring3_ranges.c tests/sim/ring3_sight.c \
                      tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
                      tests/sim/totem.c tests/sim/ring2_fsck.c \

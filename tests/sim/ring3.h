@@ -53,6 +53,11 @@ enum {
 
 #define RING3_MS ((uint64_t)1000000)
 
+// Corosync makes a ring this long after a machine has come or gone, at most; a worker that ended, or
+// a machine that is turned on, has tried to mount after so long.
+#define RING3_RING_NS  (1300 * RING3_MS)
+#define RING3_MOUNT_NS (3400 * RING3_MS)
+
 // --- options and results -------------------------------------------------------------------------
 
 enum ring3_fault {
@@ -77,6 +82,10 @@ struct ring3_options {
     struct scheduler *scheduler;
 };
 
+// The longest waits of a history after its faults have ended: of an operation for its answer; until
+// all have mounted and no recovery is under way; of an umount.
+enum ring3_wait { RING3_WAIT_answer, RING3_WAIT_mount, RING3_WAIT_umount, RING3_WAIT_COUNT };
+
 struct ring3_result {
     bool is_failed;
     char failure[RING3_FAILURE_BYTES];
@@ -84,6 +93,7 @@ struct ring3_result {
     uint64_t looks;                          // of the last one at everything, answered
     uint64_t lives, recoveries, virtual_ns, writes, late_writes, steps, replays_checked;
     uint64_t faults[RING3_FAULT_COUNT][3]; // by enum ring3_phase
+    uint64_t waits_ns[RING3_WAIT_COUNT], promised_ns;
     uint64_t copies, broken_freezes; // copies of a volume that was frozen until the thaw; others
     unsigned machine_count;
     uint64_t digest; // of all that was traced: the same for the same seed
@@ -323,13 +333,16 @@ struct ring3 {
     struct ring3_memories memories;
     struct world_node client_node; // a clock for those who wait for a node
     struct ring3_tree *tree;
-    unsigned deaths; // lives that ended otherwise than cleanly
+    uint64_t block_count; // of the volume, as statfs says; 0: nobody has asked
+    unsigned deaths;      // lives that ended otherwise than cleanly
     unsigned client_count;
     struct ring3_client *clients[RING3_CLIENTS_MAX];
     unsigned clients_at_work;
     uint64_t operations_left;
+    uint64_t operations_healed; // that come when the faults are over
     struct sim_disk *copies[RING3_COPIES_MAX]; // made while the volume was frozen
     bool is_healing;                           // no new faults
+    uint64_t healed_ns;                        // since when
     bool is_unmounting;                        // nobody mounts again
     struct world_event fault;
     struct ring3_aim aim;

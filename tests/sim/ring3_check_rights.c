@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // I1: no two living nodes hold rights that exclude each other. A node lives here as long as it may
 // submit I/O: it is not paused, and its gate is open by its own clock.
-#include <stdlib.h>
 #include <uthash.h>
 
 #include "fs/base/check.h"
 #include "fs/cluster_lock_private.h"
 #include "tests/sim/ring3_check.h"
-
-struct claim {
-    UT_hash_handle hash;
-    struct lock_key key;
-    enum lock_right right;
-    unsigned life;
-};
 
 static bool may_act(const struct ring3_life *life)
 {
@@ -23,40 +15,41 @@ static bool may_act(const struct ring3_life *life)
            gate_is_open((struct gate *)&life->gate, environment_boot_ns(environment));
 }
 
+// A lock of one against what the other has of the same key.
 static void check_lock(struct ring3 *ring3, const struct ring3_life *life,
-                       const struct cluster_lock *lock, struct claim **claims)
+                       const struct cluster_lock *lock, const struct ring3_life *other)
 {
-    struct claim *claim;
-    if (lock->right == RIGHT_NONE)
+    const struct cluster_lock *theirs;
+    HASH_FIND(by_key, other->volume->locks->by_key, &lock->key, sizeof(lock->key), theirs);
+    if (theirs == NULL || theirs->right == RIGHT_NONE)
         return;
-    HASH_FIND(hash, *claims, &lock->key, sizeof(lock->key), claim);
-    if (claim == NULL) {
-        claim = calloc(1, sizeof(*claim));
-        CHECK(claim != NULL);
-        *claim = (struct claim){.key = lock->key, .right = lock->right, .life = life->number};
-        HASH_ADD(hash, *claims, key, sizeof(claim->key), claim);
-        return;
-    }
-    if (claim->right != lock->right || lock->right == RIGHT_EXCLUSIVE)
+    if (lock->right == RIGHT_EXCLUSIVE || lock->right != theirs->right)
         ring3_fail(ring3, "lives %u and %u hold rights to lock %llu.%llu that exclude each other",
-                   claim->life, life->number, (unsigned long long)lock->key.type,
+                   other->number, life->number, (unsigned long long)lock->key.type,
                    (unsigned long long)lock->key.id);
+}
+
+static void check_two(struct ring3 *ring3, const struct ring3_life *life,
+                      const struct ring3_life *other)
+{
+    const struct cluster_lock *lock, *next;
+    HASH_ITER (by_key, life->volume->locks->by_key, lock, next) {
+        if (lock->right != RIGHT_NONE)
+            check_lock(ring3, life, lock, other);
+    }
 }
 
 void ring3_check_rights(struct ring3 *ring3)
 {
-    struct claim *claims = NULL, *claim, *next_claim;
-    const struct ring3_life *life;
+    enum { ACTING_MAX = 2 * RING3_MACHINES_MAX };
+    const struct ring3_life *acting[ACTING_MAX], *life;
+    unsigned count = 0;
     LIST_FOREACH (life, &ring3->lives, link) {
-        const struct cluster_lock *lock, *next;
         if (!may_act(life))
             continue;
-        HASH_ITER (by_key, life->volume->locks->by_key, lock, next) {
-            check_lock(ring3, life, lock, &claims);
-        }
-    }
-    HASH_ITER (hash, claims, claim, next_claim) {
-        HASH_DELETE(hash, claims, claim);
-        free(claim);
+        for (unsigned i = 0; i < count; i++)
+            check_two(ring3, life, acting[i]);
+        CHECK(count < ACTING_MAX);
+        acting[count++] = life;
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/sim/ring3_client.h"
+#include "tests/sim/ring3_attributes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/volume.h"
+#include "tests/sim/ring3_part.h"
 
 uint64_t ring3_choose(struct ring3_client *client, uint64_t bound)
 {
@@ -29,7 +30,8 @@ bool ring3_act_begin(struct ring3_act *act, struct ring3_client *client, const c
     struct ring3 *ring3 = client->ring3;
     char where[sizeof(act->where)];
     memcpy(where, act->where, sizeof(where));
-    *act = (struct ring3_act){.client = client, .life = life, .what = what};
+    *act = (struct ring3_act){
+        .client = client, .life = life, .what = what, .began_ns = ring3->world->now_ns};
     memcpy(act->where, where, sizeof(where));
     if (ring3->result.is_failed || life == NULL || !ring3_life_begin(life))
         return false;
@@ -76,12 +78,22 @@ static void client_did_one(struct ring3 *ring3)
         ring3->operations_left--;
 }
 
+static void note_wait(const struct ring3_act *act)
+{
+    struct ring3 *ring3 = act->client->ring3;
+    uint64_t *longest_ns = &ring3->result.waits_ns[RING3_WAIT_answer];
+    uint64_t from_ns = act->began_ns > ring3->healed_ns ? act->began_ns : ring3->healed_ns;
+    if (ring3->is_healing && ring3->world->now_ns - from_ns > *longest_ns)
+        *longest_ns = ring3->world->now_ns - from_ns;
+}
+
 enum ring3_answer ring3_act_end(struct ring3_act *act, long result, int expected)
 {
     struct ring3 *ring3 = act->client->ring3;
     struct ring3_life *life = act->life;
     bool is_answered = ring3_life_may_answer(life);
     enum ring3_answer answer = RING3_WRONG;
+    note_wait(act);
     ring3_trace(ring3, "client %u, life %u: %s %.60s: %s", act->client->number, life->number,
                 act->what, act->where,
                 !is_answered  ? "no answer"
@@ -128,12 +140,10 @@ static struct ring3_life *life_at(const struct ring3_machine *machine)
     return life != NULL && life->is_mounted && !life->is_killed ? life : NULL;
 }
 
-// Mostly where it was; after a death, or at a whim, anywhere.
-static bool choose_life(struct ring3_client *client)
+// Where it is, or on the next machine that is mounted.
+static bool find_life(struct ring3_client *client)
 {
     struct ring3 *ring3 = client->ring3;
-    if (client->at == NULL || ring3_choose(client, 6) == 0)
-        client->at = &ring3->machines[ring3_choose(client, ring3->machine_count)];
     for (unsigned i = 0; i < ring3->machine_count; i++) {
         client->life = life_at(client->at);
         if (client->life != NULL)
@@ -142,6 +152,21 @@ static bool choose_life(struct ring3_client *client)
     }
     client->at = NULL;
     return false;
+}
+
+bool ring3_client_move(struct ring3_client *client)
+{
+    struct ring3 *ring3 = client->ring3;
+    client->at = &ring3->machines[ring3_choose(client, ring3->machine_count)];
+    return find_life(client);
+}
+
+// Mostly where it was; after a death, or at a whim, anywhere.
+static bool choose_life(struct ring3_client *client)
+{
+    if (client->at == NULL || ring3_choose(client, 6) == 0)
+        return ring3_client_move(client);
+    return find_life(client);
 }
 
 static void forget_handles(struct ring3_client *client)
@@ -163,9 +188,11 @@ static void step(struct ring3_client *client)
         unsigned share; // of 100
         void (*step)(struct ring3_client *client);
     } steps[] = {
-        {42, ring3_names_step}, {9, ring3_attributes_step}, {40, ring3_files_step},
-        {4, ring3_sync_step},   {5, ring3_ranges_step},
+        {37, ring3_names_step}, {17, ring3_attributes_step}, {36, ring3_files_step},
+        {4, ring3_sync_step},   {5, ring3_ranges_step},      {1, ring3_space_look},
     };
+    if (!ring3_protection_undo(client) || client->life == NULL)
+        return;
     uint64_t dice = ring3_choose(client, 100);
     unsigned i = 0;
     while (dice >= steps[i].share)
@@ -189,8 +216,8 @@ void ring3_client_work(void *argument)
 {
     struct ring3_client *client = argument;
     struct ring3 *ring3 = client->ring3;
-    while (!ring3->result.is_failed &&
-           (ring3->operations_left > 0 || ring3_faults_are_due(ring3))) {
+    while (!ring3->result.is_failed && (ring3->operations_left > 0 || ring3_faults_are_due(ring3) ||
+                                        client->protected != NULL)) {
         forget_handles(client);
         if (!choose_life(client)) {
             rest(client, 50 * RING3_MS);
@@ -243,7 +270,8 @@ static bool verify_names(struct ring3_client *client, struct ring3_object *direc
 
 static bool verify_object(struct ring3_client *client, struct ring3_object *object)
 {
-    if (!ring3_look_attributes(client, object))
+    if (!ring3_look_attributes(client, object) || !ring3_look_acls(client, object) ||
+        !ring3_look_xattrs(client, object))
         return false;
     return object->kind != RING3_FILE || ring3_look_content(client, object);
 }

@@ -26,6 +26,7 @@ struct ring3_client {
     unsigned settled_deaths;  // ring3->deaths when all its names were certain
     struct ring3_handle *handles[RING3_HANDLES];
     struct ring3_range range;
+    struct ring3_object *protected; // NULL: none; until that is undone for good
 };
 
 // One operation. It begins with ring3_act_begin, which may wait; false: try elsewhere.
@@ -35,6 +36,7 @@ struct ring3_act {
     const char *what;
     struct ring3_change *change; // NULL: it only looks
     ring3_tick begin;
+    uint64_t began_ns;                 // of the world, before it waited for the life
     unsigned deaths;                   // when it began
     char where[RING3_NAME_BYTES + 40]; // for messages
 };
@@ -58,10 +60,14 @@ struct volume *ring3_act_volume(const struct ring3_act *act);
 
 // Makes all names of the client certain. False: not now.
 bool ring3_names_settle(struct ring3_client *client);
+// To any node that is mounted, as likely as not another one. False: none is.
+bool ring3_client_move(struct ring3_client *client);
 void ring3_names_step(struct ring3_client *client);
 // A certain object of the client with a name, of this kind or (negative) any; NULL: found none.
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind);
 void ring3_attributes_step(struct ring3_client *client);
+// What the client protected is as before. False: not yet.
+bool ring3_protection_undo(struct ring3_client *client);
 void ring3_files_step(struct ring3_client *client);
 void ring3_act_say_object(struct ring3_act *act, const struct ring3_object *object);
 // One transfer past the core, as fs/lane.c does it. False: it is the core's.

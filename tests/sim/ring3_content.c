@@ -93,6 +93,12 @@ bool ring3_content_is_known(const struct ring3_content *content, unsigned first,
     return !ring3_content_is_busy(content, first, count);
 }
 
+void ring3_content_doubt(struct ring3_content *content)
+{
+    for (unsigned i = 0; i < RING3_FILE_CELLS; i++)
+        content->cells[i].is_blind = true;
+}
+
 void ring3_content_undo(struct ring3_content *content, struct ring3_change *change)
 {
     ring3_cell_undo(&content->size, change);
@@ -150,7 +156,7 @@ bool ring3_content_seen(struct ring3_memories *memories, struct ring3_content *c
                      first + i, stamp);
             return false;
         }
-        if (ring3_cell_seen(memories, &content->cells[first + i], reader, begin, stamp))
+        if (ring3_cell_judge(memories, &content->cells[first + i], reader, begin, stamp))
             continue;
         snprintf(why, sizeof(why), "%.*s", (int)sizeof(why) - 1, memories->why);
         snprintf(memories->why, sizeof(memories->why), "cell %u: %s", first + i, why);

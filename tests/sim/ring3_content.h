@@ -35,6 +35,8 @@ void ring3_content_copy(struct ring3_content *content, struct ring3_change *chan
                         unsigned count, const struct ring3_content *from, unsigned from_first);
 // What those cells hold is known, and nobody changes them.
 bool ring3_content_is_known(const struct ring3_content *content, unsigned first, unsigned count);
+// Nobody knows what it holds: whatever is there counts.
+void ring3_content_doubt(struct ring3_content *content);
 void ring3_content_undo(struct ring3_content *content, struct ring3_change *change);
 void ring3_content_synced(struct ring3_content *content, const struct ring3_memory *memory,
                           ring3_tick begin);

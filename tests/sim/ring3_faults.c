@@ -211,6 +211,7 @@ void ring3_heal(struct ring3 *ring3)
 {
     ring3_trace(ring3, "all is well from here on");
     ring3->is_healing = true;
+    ring3->healed_ns = ring3->world->now_ns;
     ring3_faults_end(ring3);
     ring3_network_heal(ring3);
     for (unsigned i = 0; i < ring3->machine_count; i++) {

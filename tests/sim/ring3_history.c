@@ -20,8 +20,6 @@
 #include "tests/sim/ring3.h"
 #include "tests/sim/ring3_tree.h"
 
-#define HEALED_NS (120000 * RING3_MS)
-
 // --- what parts call ---------------------------------------------------------------------------
 
 void ring3_fail(struct ring3 *ring3, const char *format, ...)
@@ -92,6 +90,25 @@ static void format_volume(struct ring3 *ring3)
     ring2_format(ring3->world, ring3->disk, &geometry);
 }
 
+// All must go on within twice what is promised.
+static uint64_t bound_ns(const struct ring3 *ring3)
+{
+    return 2 * ring3->result.promised_ns;
+}
+
+// The protocol's times, one after the other, for somebody who is dead when the faults end, or dies
+// of them: until a ring is made, and who is silent or cut off is expelled; until it is fenced, and
+// its journal replayed; until it is on again, tries to mount again, and has the claim looked at.
+static uint64_t promised_ns(const struct ring3 *ring3)
+{
+    struct lease_config lease = lease_config_of(ring3->lease_ns, ring3->io_max_ns);
+    uint64_t link_ns = 3000 * RING3_MS;
+    uint64_t expel_ns = lease.lease_ns > link_ns ? lease.lease_ns : link_ns;
+    uint64_t fence_ns = lease_silence_ns(&lease) + 2 * lease.beat_ns;
+    uint64_t claim_ns = 2 * lease.beat_ns + lease.io_max_ns;
+    return RING3_RING_NS + expel_ns + fence_ns + RING3_MOUNT_NS + claim_ns;
+}
+
 static void begin(struct ring3 *ring3, const struct ring3_options *options)
 {
     static const unsigned lease_ms[] = {1000, 2000, 5000};
@@ -114,6 +131,7 @@ static void begin(struct ring3 *ring3, const struct ring3_options *options)
     if (options->operation_count == 0)
         ring3->options.operation_count = operations;
     ring3->operations_left = ring3->options.operation_count;
+    ring3->operations_healed = random_below(&random, ring3->operations_left / 8 + 1);
     ring3->faults_left = options->fault_count == UINT_MAX ? faults : options->fault_count;
     ring3->client_count = ring3->machine_count < 4 ? 4 : ring3->machine_count;
     ring3->result.machine_count = ring3->machine_count;
@@ -132,14 +150,28 @@ static void begin(struct ring3 *ring3, const struct ring3_options *options)
     ring3_totem_reform(ring3);
     for (unsigned i = 0; i < ring3->machine_count; i++)
         ring3_machine_mount_in(&ring3->machines[i], ring3_between(ring3, 0, 1500 * RING3_MS));
+    ring3->result.promised_ns = promised_ns(ring3);
     ring3_check_start(ring3);
 }
 
 // --- running -------------------------------------------------------------------------------------
 
+static bool all_are_mounted(struct ring3 *ring3)
+{
+    for (unsigned i = 0; i < ring3->machine_count; i++) {
+        const struct ring3_life *life = ring3->machines[i].life;
+        if (life == NULL || !life->is_mounted || ring3_life_phase(life) != RING3_QUIET)
+            return false;
+    }
+    return true;
+}
+
 static void after_step(struct ring3 *ring3)
 {
+    uint64_t *mount_ns = &ring3->result.waits_ns[RING3_WAIT_mount];
     ring3->result.steps++;
+    if (ring3->is_healing && !ring3->is_unmounting && !all_are_mounted(ring3))
+        *mount_ns = ring3->world->now_ns - ring3->healed_ns;
     ring3_faults_look(ring3);
     ring3_check_step(ring3);
 }
@@ -156,16 +188,6 @@ static bool run_until(struct ring3 *ring3, uint64_t for_ns, bool (*holds)(struct
     return !ring3->result.is_failed;
 }
 
-static bool all_are_mounted(struct ring3 *ring3)
-{
-    for (unsigned i = 0; i < ring3->machine_count; i++) {
-        const struct ring3_life *life = ring3->machines[i].life;
-        if (life == NULL || !life->is_mounted || ring3_life_phase(life) != RING3_QUIET)
-            return false;
-    }
-    return true;
-}
-
 static bool never(struct ring3 *ring3)
 {
     (void)ring3;
@@ -175,6 +197,17 @@ static bool never(struct ring3 *ring3)
 static bool clients_are_done(struct ring3 *ring3)
 {
     return ring3->clients_at_work == 0;
+}
+
+static bool all_is_well(struct ring3 *ring3)
+{
+    return clients_are_done(ring3) && all_are_mounted(ring3);
+}
+
+// The faults end while some operations are under way, and some have yet to come.
+static bool faults_may_end(struct ring3 *ring3)
+{
+    return ring3->operations_left <= ring3->operations_healed && !ring3_faults_are_due(ring3);
 }
 
 static bool all_are_over(struct ring3 *ring3)
@@ -226,7 +259,7 @@ static bool do_in_coroutine(struct ring3 *ring3, struct ring3_life *life, const 
                             void (*body)(void *argument))
 {
     struct job job = {.ring3 = ring3, .life = life};
-    uint64_t until_ns = ring3->world->now_ns + HEALED_NS;
+    uint64_t until_ns = ring3->world->now_ns + bound_ns(ring3);
     coroutine_start(ring3->scheduler, what, body, &job);
     scheduler_run(ring3->scheduler);
     while (!job.is_done && ring3->world->now_ns < until_ns && world_step(ring3->world))
@@ -290,7 +323,10 @@ static bool unmount_all(struct ring3 *ring3)
         ring3_life_leave(ring3->machines[i].life);
     }
     ring3->is_unmounting = true;
-    if (!run_until(ring3, HEALED_NS, all_are_over)) {
+    uint64_t began_ns = ring3->world->now_ns;
+    bool are_over = run_until(ring3, bound_ns(ring3), all_are_over);
+    ring3->result.waits_ns[RING3_WAIT_umount] = ring3->world->now_ns - began_ns;
+    if (!are_over) {
         say_who_waits(ring3, "all is well and a node does not end");
         return false;
     }
@@ -319,7 +355,7 @@ static uint64_t settling_ns(const struct ring3 *ring3)
 
 static void run_parts(struct ring3 *ring3)
 {
-    if (!run_until(ring3, HEALED_NS, all_are_mounted)) {
+    if (!run_until(ring3, bound_ns(ring3), all_are_mounted)) {
         say_who_waits(ring3, "the first mounts");
         return;
     }
@@ -331,13 +367,12 @@ static void run_parts(struct ring3 *ring3)
         coroutine_start(ring3->scheduler, "client", ring3_client_work, ring3->clients[i]);
     ring3_freezes_start(ring3);
     ring3_faults_start(ring3);
-    run_until(ring3, 4 * ring3->work_ns, clients_are_done);
+    run_until(ring3, 4 * ring3->work_ns, faults_may_end);
     if (ring3->result.is_failed)
         return;
     ring3_heal(ring3);
     run_until(ring3, settling_ns(ring3), never); // what was under way still comes
-    if (!run_until(ring3, HEALED_NS, clients_are_done) ||
-        !run_until(ring3, HEALED_NS, all_are_mounted)) {
+    if (!run_until(ring3, bound_ns(ring3) - settling_ns(ring3), all_is_well)) {
         say_who_waits(ring3, "all is well and somebody waits for ever");
         return;
     }

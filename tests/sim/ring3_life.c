@@ -66,7 +66,7 @@ void ring3_life_mark_dead(struct ring3_life *life)
 {
     if (!life->memory.is_dead)
         life->ring3->deaths++;
-    life->memory.is_dead = true;
+    ring3_memory_end(&life->memory);
 }
 
 static void volume_failed(void *context, int error)
@@ -214,7 +214,7 @@ static void leave(struct ring3_life *life)
     else
         life->memory.durable = ring3_tick_next(&life->ring3->memories);
     ring3_ranges_stop(life);
-    life->memory.is_dead = true;
+    ring3_memory_end(&life->memory);
     if (life->cluster != NULL && is_clean)
         result = cluster_leave(life->cluster);
     else if (life->cluster != NULL)
@@ -240,7 +240,7 @@ static void over(struct ring3_life *life)
     struct ring3_machine *machine = life->machine;
     ring3_trace(life->ring3, "life %u is over%s", life->number, life->has_left ? ", cleanly" : "");
     life->is_over = true;
-    life->memory.is_dead = true;
+    ring3_memory_end(&life->memory);
     world_node_stop(&life->world_node);
     if (!life->is_killed) {
         sim_disk_stop(life->path); // the process is gone

@@ -59,12 +59,18 @@ struct listing {
     bool *is_listed;
     uint64_t *ids;
     const char *why;
+    unsigned piece; // entries that are taken at once; 0: all
+    unsigned left;  // of this piece
+    uint64_t cursor;
 };
 
 static bool list_entry(void *context, const struct directory_entry *entry)
 {
     struct listing *listing = context;
     struct ring3 *ring3 = listing->act->client->ring3;
+    if (listing->piece > 0 && listing->left-- == 0)
+        return false;
+    listing->cursor = entry->cursor;
     if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
         return true;
     int index = ring3_name_index(listing->directory, entry->name);
@@ -76,6 +82,24 @@ static bool list_entry(void *context, const struct directory_entry *entry)
     listing->ids[index] = ring3_object_find(ring3->tree, &listing->directory->names[index],
                                             listing->act->begin, entry->inode, entry->generation);
     return true;
+}
+
+// All at once, or piece by piece while others change the directory.
+static int list(struct listing *listing, enum directory_listing kind)
+{
+    struct ring3_act *act = listing->act;
+    struct volume *volume = ring3_act_volume(act);
+    uint64_t inode = listing->directory->inode, before;
+    int result;
+    do {
+        before = listing->cursor;
+        listing->left = listing->piece;
+        result = operation_read_directory(volume, inode, before, kind, list_entry, listing);
+        if (listing->piece == 0 || result != 0 || listing->cursor == before)
+            break;
+        environment_sleep(&act->life->world_node.environment, 2 * RING3_MS);
+    } while (listing->why == NULL && ring3_life_may_answer(act->life));
+    return result;
 }
 
 bool ring3_look_directory(struct ring3_client *client, struct ring3_object *directory)
@@ -92,14 +116,17 @@ bool ring3_look_directory(struct ring3_client *client, struct ring3_object *dire
         .ids = calloc(directory->name_count, sizeof(uint64_t)),
     };
     CHECK(listing.is_listed != NULL && listing.ids != NULL);
-    int result = operation_read_directory(ring3_act_volume(&act), directory->inode, 0,
-                                          ring3_choose(client, 2) == 0, list_entry, &listing);
+    if (ring3_choose(client, 3) == 0)
+        listing.piece = 1 + (unsigned)ring3_choose(client, 6);
+    int result = list(&listing, ring3_choose(client, 2) == 0 ? LIST_NAMES_AHEAD : LIST_NAMES);
     bool holds = ring3_act_end(&act, result, 0) == RING3_DONE;
+    // What died meanwhile may have been seen in one piece and not in another.
+    bool is_judged = listing.piece == 0 || act.deaths == ring3->deaths;
     for (unsigned i = 0; holds && listing.why == NULL && i < directory->name_count; i++) {
         if (listing.is_listed[i] && listing.ids[i] == 0)
             listing.why = "it lists what nobody made";
-        else if (!ring3_cell_seen(&ring3->memories, &directory->names[i], &act.life->memory,
-                                  act.begin, listing.ids[i]))
+        else if (is_judged && !ring3_cell_seen(&ring3->memories, &directory->names[i],
+                                               &act.life->memory, act.begin, listing.ids[i]))
             listing.why = ring3->memories.why;
     }
     if (holds && listing.why != NULL)

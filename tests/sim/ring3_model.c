@@ -32,6 +32,13 @@ void ring3_memory_init(struct ring3_memory *memory, const struct ring3_memories 
         (struct ring3_memory){.memories = memories, .number = number, .lost_end_least = UINT64_MAX};
 }
 
+void ring3_memory_end(struct ring3_memory *memory)
+{
+    if (!memory->is_dead)
+        memory->died = memory->memories->now;
+    memory->is_dead = true;
+}
+
 ring3_tick ring3_tick_next(struct ring3_memories *memories)
 {
     return ++memories->now;
@@ -248,13 +255,19 @@ struct sight {
     uint32_t match; // of the versions; UINT32_MAX: the 0 behind them all
     unsigned matches;
     bool has_dead; // an uncertain version of a dead life is among the candidates
-    bool is_early; // ... above the match, of a change that began after the look
+    bool is_early; // ... above the match, of a change that may have come after the look
 };
 
 static bool is_of_the_dead(const struct ring3_version *version)
 {
     return version->change != NULL && version->change->memory->is_dead &&
            version->change->fate == RING3_OPEN;
+}
+
+// Both it and the end of its life: what was looked at was as it had been before.
+static bool is_after(const struct ring3_version *version, ring3_tick begin)
+{
+    return version->change->begin > begin || version->change->memory->died >= begin;
 }
 
 static struct sight look(const struct ring3_cell *cell, ring3_tick begin, uint64_t value)
@@ -269,8 +282,7 @@ static struct sight look(const struct ring3_cell *cell, ring3_tick begin, uint64
         if (is_certain(version, begin))
             return sight;
         sight.has_dead |= is_of_the_dead(version);
-        sight.is_early |=
-            sight.matches == 0 && is_of_the_dead(version) && version->change->begin > begin;
+        sight.is_early |= sight.matches == 0 && is_of_the_dead(version) && is_after(version, begin);
     }
     if (value == 0 && sight.matches++ == 0)
         sight.match = UINT32_MAX;
@@ -385,6 +397,19 @@ bool ring3_cell_unblind(struct ring3_memories *memories, struct ring3_cell *cell
     }
     last->value = value; // a rename may have moved something else
     return true;
+}
+
+bool ring3_cell_judge(struct ring3_memories *memories, struct ring3_cell *cell,
+                      struct ring3_memory *reader, ring3_tick begin, uint64_t value)
+{
+    if (cell->is_blind && (cell->count == 0 || cell->versions[cell->count - 1].change == NULL)) {
+        cell->is_blind = false;
+        ring3_cell_set(memories, cell, value);
+        return true;
+    }
+    if (cell->is_blind && !ring3_cell_unblind(memories, cell, value))
+        return true;
+    return ring3_cell_seen(memories, cell, reader, begin, value);
 }
 
 void ring3_cell_synced(struct ring3_cell *cell, const struct ring3_memory *memory, ring3_tick begin)

@@ -28,7 +28,8 @@ typedef uint64_t ring3_tick;
 struct ring3_memory {
     const struct ring3_memories *memories;
     unsigned number;
-    bool is_dead;                   // it answers no more
+    bool is_dead; // it answers no more
+    ring3_tick died;
     ring3_tick durable;             // what was answered before is
     ring3_tick survived_begin_most; // of its changes
     ring3_tick lost_end_least;      // UINT64_MAX: none
@@ -69,6 +70,8 @@ void ring3_memories_init(struct ring3_memories *memories);
 void ring3_memories_deinit(struct ring3_memories *memories);
 void ring3_memory_init(struct ring3_memory *memory, const struct ring3_memories *memories,
                        unsigned number);
+// It answers no more from now on.
+void ring3_memory_end(struct ring3_memory *memory);
 ring3_tick ring3_tick_next(struct ring3_memories *memories);
 
 // A change begins; then come its values, then its end.
@@ -96,6 +99,9 @@ bool ring3_cell_seen(struct ring3_memories *memories, struct ring3_cell *cell,
                      struct ring3_memory *reader, ring3_tick begin, uint64_t value);
 // Of a blind cell: what its last change met has been found out. True: it can be judged again.
 bool ring3_cell_unblind(struct ring3_memories *memories, struct ring3_cell *cell, uint64_t value);
+// As ring3_cell_seen; of a blind cell whatever is there counts from now on.
+bool ring3_cell_judge(struct ring3_memories *memories, struct ring3_cell *cell,
+                      struct ring3_memory *reader, ring3_tick begin, uint64_t value);
 // The content's change was synced by its life, in a sync that began at `begin`.
 void ring3_cell_synced(struct ring3_cell *cell, const struct ring3_memory *memory,
                        ring3_tick begin);

@@ -11,6 +11,7 @@
 #include "fs/base/check.h"
 #include "fs/base/error.h"
 #include "fs/volume.h"
+#include "tests/sim/ring3_attributes.h"
 #include "tests/sim/ring3_place.h"
 
 // --- choosing ------------------------------------------------------------------------------------
@@ -27,20 +28,36 @@ static struct ring3_object *choose_directory(struct ring3_client *client)
     return tree->objects[ring3_choose(client, RING3_SHARED_DIRECTORIES)];
 }
 
-static struct ring3_place choose_place(struct ring3_client *client)
+struct spot {
+    struct ring3_object *directory;
+    unsigned index; // of a name there
+};
+
+static struct spot draw_spot(struct ring3_client *client)
 {
     struct ring3_object *directory = choose_directory(client);
     unsigned first = ring3_names_of(directory, client->number);
-    return ring3_place_at(directory, first + (unsigned)ring3_choose(client, RING3_NAMES));
+    return (struct spot){directory, first + (unsigned)ring3_choose(client, RING3_NAMES)};
+}
+
+static uint64_t id_at(const struct spot *spot)
+{
+    return ring3_cell_latest(&spot->directory->names[spot->index]);
 }
 
 // A few tries for one that is used, or is not.
+static struct spot draw_used(struct ring3_client *client, bool is_used)
+{
+    struct spot spot = draw_spot(client);
+    for (int i = 0; i < 12 && (id_at(&spot) != 0) != is_used; i++)
+        spot = draw_spot(client);
+    return spot;
+}
+
 static struct ring3_place choose_used(struct ring3_client *client, bool is_used)
 {
-    struct ring3_place place = choose_place(client);
-    for (int i = 0; i < 12 && (ring3_cell_latest(place.cell) != 0) != is_used; i++)
-        place = choose_place(client);
-    return place;
+    struct spot spot = draw_used(client, is_used);
+    return ring3_place_at(spot.directory, spot.index);
 }
 
 static struct ring3_object *object_at(struct ring3_client *client, const struct ring3_place *place)
@@ -51,12 +68,32 @@ static struct ring3_object *object_at(struct ring3_client *client, const struct 
 struct ring3_object *ring3_names_choose(struct ring3_client *client, int kind)
 {
     for (int i = 0; i < 10; i++) {
-        struct ring3_place place = choose_used(client, true);
-        struct ring3_object *object = object_at(client, &place);
+        struct spot spot = draw_used(client, true);
+        struct ring3_object *object = ring3_object_of(client->ring3->tree, id_at(&spot));
         if (object != NULL && (kind < 0 || (int)object->kind == kind))
             return object;
     }
     return NULL;
+}
+
+bool ring3_names_find(struct ring3_client *client, const struct ring3_object *object,
+                      struct ring3_place *place)
+{
+    const struct ring3_tree *tree = client->ring3->tree;
+    for (unsigned i = 0; i < tree->count; i++) {
+        struct ring3_object *directory = tree->objects[i];
+        if (directory->kind != RING3_DIRECTORY || directory->is_gone ||
+            (directory->owner != RING3_NOBODY && directory->owner != client->number))
+            continue;
+        unsigned first = ring3_names_of(directory, client->number);
+        for (unsigned j = first; j < first + RING3_NAMES; j++) {
+            if (ring3_cell_latest(&directory->names[j]) != object->id)
+                continue;
+            *place = ring3_place_at(directory, j);
+            return true;
+        }
+    }
+    return false;
 }
 
 // --- changes of names ----------------------------------------------------------------------------
@@ -124,11 +161,29 @@ static int call_make(struct ring3_act *act, const struct ring3_place *place,
     return -EINVAL;
 }
 
-static void know_attributes(struct ring3_client *client, struct ring3_object *object, mode_t mode)
+// What a new object has; a default list of its directory becomes its access list, and grants at
+// most what was asked for.
+static void know_attributes(struct ring3_client *client, struct ring3_object *object,
+                            const struct ring3_object *directory, mode_t mode)
 {
     struct ring3_memories *memories = &client->ring3->memories;
+    uint64_t list = object->kind == RING3_SYMLINK ? 0 : ring3_cell_latest(&directory->defaults);
+    if (list != 0) {
+        mode &= ring3_acl_mode(list);
+        ring3_cell_set(memories, &object->access, ring3_acl_with_mode(list, mode));
+        if (object->kind == RING3_DIRECTORY)
+            ring3_cell_set(memories, &object->defaults, list);
+    }
     ring3_cell_set(memories, &object->mode, ring3_kind_mode(object->kind) | mode);
     ring3_cell_set(memories, &object->user, 1000 + object->owner);
+}
+
+// A death since its directory's default list was certain leaves open what it inherited.
+static void doubt_attributes(struct ring3_object *object, const struct ring3_object *directory)
+{
+    bool is_open = directory->defaults.count > 0 && object->kind != RING3_SYMLINK;
+    object->mode.is_blind = object->access.is_blind = is_open;
+    object->defaults.is_blind = is_open && object->kind == RING3_DIRECTORY;
 }
 
 static void make(struct ring3_client *client)
@@ -141,7 +196,10 @@ static void make(struct ring3_client *client)
     struct ring3_act act;
     enum ring3_kind kind = kinds[ring3_choose(client, 8)];
     mode_t mode = kind == RING3_SYMLINK ? 0777 : (mode_t)(0400 | ring3_choose(client, 01000));
+    if (!ring3_acl_settle(client, place.directory, &place.directory->defaults))
+        return;
     bool exists = object_at(client, &place) != NULL;
+    unsigned deaths = client->ring3->deaths;
     ring3_place_say(&act, &place);
     if (!ring3_act_begin(&act, client, names[kind], true))
         return;
@@ -150,7 +208,7 @@ static void make(struct ring3_client *client)
     object->depth = place.directory->depth + 1;
     snprintf(act.where, sizeof(act.where), "%u/%.40s: %u", place.directory->id, place.text,
              object->id);
-    know_attributes(client, object, mode);
+    know_attributes(client, object, place.directory, mode);
     if (!exists)
         note(&act, &change);
     struct attributes made = {0};
@@ -162,6 +220,8 @@ static void make(struct ring3_client *client)
     } else if (exists) {
         object->is_gone = true;
     }
+    if (client->ring3->deaths != deaths)
+        doubt_attributes(object, place.directory);
 }
 
 // open(2)'s O_TMPFILE, and a name for it, by the same node: as a create, for whoever looks.
@@ -174,13 +234,16 @@ static void make_unnamed(struct ring3_client *client)
     struct ring3_act act;
     mode_t mode = (mode_t)(0400 | ring3_choose(client, 01000));
     ring3_place_say(&act, &place);
+    if (!ring3_acl_settle(client, place.directory, &place.directory->defaults))
+        return;
+    unsigned deaths = client->ring3->deaths;
     if (object_at(client, &place) != NULL || !ring3_act_begin(&act, client, "O_TMPFILE", true))
         return;
     struct ring3_object *object = ring3_object_new(client->ring3->tree, RING3_FILE, client->number);
     struct names_change change = {{place.cell, NULL}, {object->id, 0}, false};
     struct volume *volume = ring3_act_volume(&act);
     object->depth = place.directory->depth + 1;
-    know_attributes(client, object, mode);
+    know_attributes(client, object, place.directory, mode);
     note(&act, &change);
     int result = operation_create_unnamed(volume, place.directory->inode, S_IFREG | mode, &who,
                                           O_RDWR, &made, &file);
@@ -192,6 +255,8 @@ static void make_unnamed(struct ring3_client *client)
         object->inode = made.inode;
         object->generation = made.generation;
     }
+    if (client->ring3->deaths != deaths)
+        doubt_attributes(object, place.directory);
 }
 
 static void link_name(struct ring3_client *client)

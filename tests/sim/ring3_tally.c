@@ -44,6 +44,8 @@ void ring3_tally_add(struct ring3_tally *tally, const struct ring3_result *resul
     spread_add(&tally->virtual_s, result->virtual_ns / (1000 * RING3_MS));
     spread_add(&tally->operation_tens, result->operations / 10);
     spread_add(&tally->fault_counts, faults);
+    for (unsigned i = 0; i < RING3_WAIT_COUNT; i++)
+        spread_add(&tally->waits[i], 100 * result->waits_ns[i] / result->promised_ns);
 }
 
 void ring3_tally_merge(void *sum, const void *tally)
@@ -92,6 +94,10 @@ static void print_spread(const char *what, const struct ring3_spread *spread, ui
     printf("\n");
 }
 
+// Of the longest one after the faults, in percent of the sum of the protocol's times.
+static const char *const waits[RING3_WAIT_COUNT] = {"wait for an answer, %", "until all mount, %",
+                                                    "umount, %"};
+
 bool ring3_tally_print_table(const struct ring3_tally *tally, uint64_t faults)
 {
     bool is_full = true;
@@ -103,6 +109,8 @@ bool ring3_tally_print_table(const struct ring3_tally *tally, uint64_t faults)
     print_spread("virtual seconds", &tally->virtual_s, tally->histories, 1);
     print_spread("operations", &tally->operation_tens, tally->histories, 10);
     print_spread("faults", &tally->fault_counts, tally->histories, 1);
+    for (unsigned i = 0; i < RING3_WAIT_COUNT; i++)
+        print_spread(waits[i], &tally->waits[i], tally->histories, 1);
     printf("%-12s %9s %9s %9s   of all faults, in which phase of a recovery\n", "fault", "quiet",
            "fencing", "replaying");
     for (unsigned i = 0; i < RING3_FAULT_COUNT; i++) {

@@ -21,6 +21,7 @@ struct ring3_tally {
     uint64_t copies, broken_freezes; // of the volume while it was frozen; freezes that ended early
     uint64_t faults[RING3_FAULT_COUNT][RING3_PHASE_COUNT];
     struct ring3_spread nodes, virtual_s, operation_tens, fault_counts;
+    struct ring3_spread waits[RING3_WAIT_COUNT]; // in percent of what is promised
 };
 
 void ring3_tally_add(struct ring3_tally *tally, const struct ring3_result *result);

@@ -21,7 +21,12 @@ static void object_free(struct ring3_object *object)
 {
     ring3_cell_deinit(&object->mode);
     ring3_cell_deinit(&object->user);
-    ring3_cell_deinit(&object->xattr);
+    ring3_cell_deinit(&object->access);
+    ring3_cell_deinit(&object->defaults);
+    ring3_cell_deinit(&object->protection);
+    ring3_cell_deinit(&object->modified);
+    for (unsigned i = 0; i < RING3_XATTRS; i++)
+        ring3_cell_deinit(&object->xattrs[i]);
     ring3_content_free(object->content);
     for (unsigned i = 0; i < object->name_count; i++)
         ring3_cell_deinit(&object->names[i]);
@@ -49,6 +54,7 @@ struct ring3_object *ring3_object_new(struct ring3_tree *tree, enum ring3_kind k
     object->id = tree->count;
     object->kind = kind;
     object->owner = owner;
+    object->modified.is_content = true;
     if (kind == RING3_FILE)
         object->content = ring3_content_new(owner == RING3_NOBODY);
     if (kind != RING3_DIRECTORY)
@@ -112,13 +118,15 @@ void ring3_name_text(const struct ring3_object *directory, unsigned index,
 
 int ring3_name_index(const struct ring3_object *directory, const char *text)
 {
+    unsigned client, number, index;
     char expected[RING3_NAME_BYTES];
-    for (unsigned i = 0; i < directory->name_count; i++) {
-        ring3_name_text(directory, i, expected);
-        if (strcmp(expected, text) == 0)
-            return (int)i;
-    }
-    return -1;
+    if (sscanf(text, "c%u-%u", &client, &number) != 2 || number >= RING3_NAMES)
+        return -1;
+    index = directory->owner == RING3_NOBODY ? client * RING3_NAMES + number : number;
+    if (index >= directory->name_count)
+        return -1;
+    ring3_name_text(directory, index, expected);
+    return strcmp(expected, text) == 0 ? (int)index : -1;
 }
 
 bool ring3_directory_is_empty(const struct ring3_object *directory)

@@ -14,6 +14,7 @@ enum {
     RING3_SHARED_DIRECTORIES = 2,
     RING3_SHARED_FILES = 2,
     RING3_NAME_BYTES = 256,
+    RING3_XATTRS = 3,
     RING3_NOBODY = 0xff,
 };
 
@@ -24,7 +25,11 @@ struct ring3_object {
     enum ring3_kind kind;
     unsigned owner;             // client; RING3_NOBODY: everybody's
     uint64_t inode, generation; // 0: whoever made it had no answer yet
-    struct ring3_cell mode, user, xattr;
+    struct ring3_cell mode, user;
+    struct ring3_cell access, defaults; // access control lists (ring3_acl.c)
+    struct ring3_cell protection;       // of INODE_FLAGS_PROTECTING
+    struct ring3_cell modified;         // a time that was set (ring3_times.c); 0: any
+    struct ring3_cell xattrs[RING3_XATTRS];
     struct ring3_content *content; // of a file
     struct ring3_cell *names;      // of a directory: ids of objects
     unsigned name_count;

@@ -51,6 +51,11 @@ int main(int argc, char **argv)
                                            "dlm_use_early_frames",
                                            "membership_skip_fence",
                                            "journal_skip_retire",
+                                           "protect_skip_drain",
+                                           "times_keep_noted",
+                                           "append_at_known_end",
+                                           "chmod_skip_list",
+                                           "seek_skip_flush",
                                            NULL};
     static const struct hunt hunt = {
         .subject = "whole nodes", .prefixes = prefixes, .seconds_max = 600, .run = run};

@@ -158,7 +158,7 @@ logs_are_good() {
     local bad
     bad=$(grep -aE 'verify:|bad (magic|header)|wrote .* into it' "$RUN_DIR"/*/log/{fio,locks}-* | head -n 3) || true
     [ -z "$bad" ] || fail "wrong data: $bad"
-    bad=$(grep -aE 'broken invariant|killed by signal ([0-8]|[1-9][0-9]) |which it may not: refused' \
+    bad=$(grep -aE 'broken invariant|killed by signal ([0-8]|[1-9][0-9]) |which it may not: refused|Sanitizer: |runtime error: ' \
         "$RUN_DIR"/*/log/lunfs | head -n 3) || true
     [ -z "$bad" ] || fail "a daemon crashed: $bad"
 }

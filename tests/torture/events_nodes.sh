@@ -38,12 +38,14 @@ act_workers_killed_at_once() {
 
 # The node that replays a journal now, as any node knows it; nothing while none does.
 _recoverer() {
-    local node
+    local node said
     for node in $NODE_NAMES; do
         node_is_up "$node" || continue
-        node_exec "$node" lunfs nodes "$MOUNT" 2> /dev/null |
-            sed -n 's/^waiting: replaying journal [0-9]* ([^)]*) on //p'
-    done | head -n 1
+        said=$(node_exec "$node" lunfs nodes "$MOUNT" 2> /dev/null) || continue
+        said=$(sed -n 's/^waiting: replaying journal [0-9]* ([^)]*) on //p' <<< "$said")
+        [ -z "$said" ] || break
+    done
+    echo "${said%%$'\n'*}"
 }
 _recovery_has_begun() {
     [ -n "$(_recoverer)" ]

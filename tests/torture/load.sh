@@ -68,21 +68,20 @@ load_start() {
     wait_until 120 "the pulse of $node" pulse_passed "$node" 0
 }
 
-# load_runs NODE: all of it.
-load_runs() {
-    local program
-    node_is_up "$1" || return 1
-    for program in "${LOAD_PROGRAMS[@]}"; do
-        node_exec "$1" pgrep -x "$program" > /dev/null || return 1
-    done
+# _running NODE PROGRAM...: those that run there, one a line. One look for all: it is taken often.
+_running() {
+    node_exec "$1" ps -e -o stat=,comm= | awk -v wanted=" ${*:2} " \
+        '$1 !~ /^Z/ && index(wanted, " " $2 " ") > 0 { print $2 }' | sort -u
 }
 
 # load_lost NODE: those of the programs that do not run.
 load_lost() {
-    local program
-    for program in "${LOAD_PROGRAMS[@]}"; do
-        node_exec "$1" pgrep -x "$program" > /dev/null || echo "$program"
-    done
+    comm -23 <(printf '%s\n' "${LOAD_PROGRAMS[@]}" | sort) <(_running "$1" "${LOAD_PROGRAMS[@]}")
+}
+
+# load_runs NODE: all of it.
+load_runs() {
+    node_is_up "$1" && [ -z "$(load_lost "$1")" ]
 }
 
 pulse_count() {
@@ -101,11 +100,7 @@ nsenters_go_on() {
 }
 
 _load_is_gone() {
-    local program
-    nsenters_go_on || return 1
-    for program in "${LOAD_PROGRAMS[@]}" fio; do
-        ! node_exec "$1" pgrep -x "$program" > /dev/null || return 1
-    done
+    nsenters_go_on && [ -z "$(_running "$1" "${LOAD_PROGRAMS[@]}" fio)" ]
 }
 
 # load_kill NODE: whatever is left of it.
@@ -157,12 +152,15 @@ roamer_stop() {
 
 # --- judging ----------------------------------------------------------------------------------
 
-# What no event excuses: data that is not what was written, a lock that two had.
-load_logs_are_good() {
+# logs_are_good: no event excuses data that is not what was written, a lock that two had, a daemon
+# that crashed or asked the kernel for what it may not. (Signal 9 is ours.)
+logs_are_good() {
     local bad
-    bad=$(grep -E 'verify:|bad (magic|header)|wrote .* into it' "$RUN_DIR"/*/log/fio-* "$RUN_DIR"/*/log/locks-* |
-        head -n 3) || true
+    bad=$(grep -aE 'verify:|bad (magic|header)|wrote .* into it' "$RUN_DIR"/*/log/{fio,locks}-* | head -n 3) || true
     [ -z "$bad" ] || fail "wrong data: $bad"
+    bad=$(grep -aE 'broken invariant|killed by signal ([0-8]|[1-9][0-9]) |which it may not: refused|Sanitizer: |runtime error: ' \
+        "$RUN_DIR"/*/log/lunfs | head -n 3) || true
+    [ -z "$bad" ] || fail "a daemon crashed: $bad"
 }
 
 # load_judge WHO MOUNT LIFE: what that life did, as WHO's MOUNT shows it, is what it may be.

@@ -172,7 +172,7 @@ settle() {
         roamer_start
     fi
     _loads_renew
-    load_logs_are_good
+    logs_are_good
     for node in $NODE_NAMES; do : > "$RUN_DIR/$node/lun-writes"; done
     BEFORE_VICTIMS=$VICTIMS
 }

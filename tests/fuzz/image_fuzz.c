@@ -3,6 +3,8 @@
 // sealed again, and a node mounts the volume, looks at all it can reach, changes some of it and
 // unmounts; fsck.lunfs -n judges it before and after. Errors are what a user gets; a broken
 // invariant, a crash, a wait that never ends (also a loop) or a leak (with SAN=address) is a bug.
+// A copy is repaired by fsck.lunfs -y: what it has put right is clean, is mounted and used, and is
+// clean after that.
 //
 //   image-fuzz --images N [--first S] [--verbose]
 //
@@ -33,6 +35,7 @@ enum { OUTPUT_BYTES = 4000, FAILURES_MAX = 20 };
 struct progress {
     uint64_t image;
     uint64_t mounted, refused, fsck_clean, fsck_damaged, fsck_refused;
+    uint64_t repaired, beyond_repair;
 };
 
 struct fuzz {
@@ -97,16 +100,44 @@ static void judge(struct fuzz *fuzz, struct world *world, struct sim_disk *disk)
         fputs(output, stdout);
 }
 
-static void use(struct fuzz *fuzz, struct world *world, struct sim_disk *disk, uint64_t seed)
+// Whether a node could be mounted on it.
+static bool use(struct fuzz *fuzz, struct world *world, struct sim_disk *disk, uint64_t seed)
 {
     struct ring2_node node;
-    if (ring2_mount(&node, 1, world, disk, fuzz->is_verbose) != 0) {
-        fuzz->progress->refused++;
-        return;
-    }
-    fuzz->progress->mounted++;
+    if (ring2_mount(&node, 1, world, disk, fuzz->is_verbose) != 0)
+        return false;
     image_use(&node, seed);
     ring2_unmount(&node, 1);
+    return true;
+}
+
+static bool is_clean(struct fuzz *fuzz, struct world *world, struct sim_disk *disk)
+{
+    char output[OUTPUT_BYTES];
+    int status = ring2_fsck_run(world, disk, output, sizeof(output));
+    if (status != 0 || fuzz->is_verbose)
+        fputs(output, stdout);
+    return status == 0;
+}
+
+static void repair(struct fuzz *fuzz, const struct sim_disk *damaged, struct world *world,
+                   uint64_t seed)
+{
+    char output[OUTPUT_BYTES];
+    struct sim_disk *disk = sim_disk_clone(damaged, world, NULL);
+    int status = ring2_fsck_repair(world, disk, output, sizeof(output));
+    if (fuzz->is_verbose)
+        fputs(output, stdout);
+    CHECK(status == 0 || status == 1 || status == 4 || status == 8);
+    if (status > 1) {
+        fuzz->progress->beyond_repair++;
+    } else {
+        fuzz->progress->repaired += status == 1;
+        CHECK(is_clean(fuzz, world, disk));
+        CHECK(use(fuzz, world, disk, seed));
+        CHECK(is_clean(fuzz, world, disk));
+    }
+    sim_disk_free(disk);
 }
 
 static void try_image(struct fuzz *fuzz, uint64_t seed)
@@ -121,7 +152,11 @@ static void try_image(struct fuzz *fuzz, uint64_t seed)
     image_change(is_crashed ? &fuzz->crashed_blocks : &fuzz->clean_blocks, disk, &random,
                  fuzz->is_verbose);
     judge(fuzz, &world, disk);
-    use(fuzz, &world, disk, seed);
+    repair(fuzz, disk, &world, seed);
+    if (use(fuzz, &world, disk, seed))
+        fuzz->progress->mounted++;
+    else
+        fuzz->progress->refused++;
     judge(fuzz, &world, disk);
     world_run(&world);
     sim_disk_free(disk);
@@ -188,9 +223,10 @@ static int run(struct fuzz *fuzz, uint64_t first, uint64_t count)
     }
     const struct progress *sum = fuzz->progress;
     printf("%" PRIu64 " images: %" PRIu64 " mounted, %" PRIu64 " refused; fsck.lunfs: %" PRIu64
-           " clean, %" PRIu64 " damaged, %" PRIu64 " refused; %u failures\n",
+           " clean, %" PRIu64 " damaged, %" PRIu64 " refused, %" PRIu64 " repaired, %" PRIu64
+           " beyond repair; %u failures\n",
            count, sum->mounted, sum->refused, sum->fsck_clean, sum->fsck_damaged, sum->fsck_refused,
-           failures);
+           sum->repaired, sum->beyond_repair, failures);
     // A run in which all is refused, or nothing is damaged, has tried nothing.
     bool tried = count < 100 || (sum->mounted > count / 4 && sum->fsck_damaged > count / 4);
     return failures == 0 && tried ? 0 : 1;

@@ -17,10 +17,9 @@ static void run_body(void *argument)
     run->exit_code = check_run(&run->check);
 }
 
-int ring2_fsck_run(struct world *world, struct sim_disk *disk, char *output, size_t output_bytes)
+static int run_with(const struct fsck_options *options, struct world *world, struct sim_disk *disk,
+                    char *output, size_t output_bytes)
 {
-    static const struct fsck_options options = {
-        .path = "disk", .no_changes = true, .is_forced = true};
     struct world_node node;
     struct log log;
     struct fsck_run *run = calloc(1, sizeof(*run));
@@ -29,7 +28,7 @@ int ring2_fsck_run(struct world *world, struct sim_disk *disk, char *output, siz
     CHECK(run != NULL);
     world_node_init(&node, world);
     log_init_null(&log);
-    run->check.options = &options;
+    run->check.options = options;
     run->check.device = sim_disk_attach(disk, "fsck");
     run->check.environment = &node.environment;
     run->check.log = &log;
@@ -44,4 +43,17 @@ int ring2_fsck_run(struct world *world, struct sim_disk *disk, char *output, siz
     free(text);
     free(run);
     return exit_code;
+}
+
+int ring2_fsck_run(struct world *world, struct sim_disk *disk, char *output, size_t output_bytes)
+{
+    static const struct fsck_options options = {
+        .path = "disk", .no_changes = true, .is_forced = true};
+    return run_with(&options, world, disk, output, output_bytes);
+}
+
+int ring2_fsck_repair(struct world *world, struct sim_disk *disk, char *output, size_t output_bytes)
+{
+    static const struct fsck_options options = {.path = "disk", .is_yes = true, .is_forced = true};
+    return run_with(&options, world, disk, output, output_bytes);
 }

@@ -13,3 +13,7 @@ void ring2_run(struct world *world, void (*body)(void *argument), void *argument
 // `fsck.lunfs -n -f` of a disk that nobody has mounted: its exit code, and what it printed, cut to
 // fit.
 int ring2_fsck_run(struct world *world, struct sim_disk *disk, char *output, size_t output_bytes);
+
+// The same with -y for -n: it puts right what it can.
+int ring2_fsck_repair(struct world *world, struct sim_disk *disk, char *output,
+                      size_t output_bytes);

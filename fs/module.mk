@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The file system. Append only: each library names its own files.
 LIBRARIES += format
-format_PURE := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c fs/format_text.c
+format_PURE := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c fs/format_quota.c fs/format_text.c
 format_SHELL := fs/format_find.c
 
 # Cache, trees, free space, and what stands in inodes: blocks in, blocks out, all through the journal.

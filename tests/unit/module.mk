@@ -352,3 +352,8 @@ UNIT_TESTS += tests/unit/test_helper_process
 tests/unit/test_helper_process_SOURCES   := tests/unit/test_helper_process.c
 tests/unit/test_helper_process_LIBRARIES := frontend dlm base
 tests/unit/test_helper_process_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_format_quota
+tests/unit/test_format_quota_SOURCES   := tests/unit/test_format_quota.c
+tests/unit/test_format_quota_LIBRARIES := format base
+tests/unit/test_format_quota_LDLIBS    := -lcmocka

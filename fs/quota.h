@@ -20,15 +20,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fs/format_quota.h"
+#include "fs/quota_charge.h"
 
+struct cluster_lock;
+struct journal_handle;
 struct quota;
 struct volume;
-
-struct quota_owner {
-    enum quota_kind kind;
-    uint32_t id; // uid, gid or project number. Number 0 is counted, and never refused anything
-};
 
 // In blocks of 4096 bytes and in inodes; 0: no limit.
 struct quota_limits {
@@ -100,19 +97,24 @@ int quota_set(struct quota *quota, struct quota_owner owner, unsigned fields,
 
 // --- for the operations --------------------------------------------------------------------------
 
-// What one transaction changes, by owner. Lives in struct transaction.
-enum { QUOTA_CHARGE_OWNERS_MAX = 24 };
-
-struct quota_charge {
-    bool is_counting;    // quotas are on
-    bool is_unrefusable; // may go above the limits: what is under way must not fail half-way, and
-                         // takes some nodes of trees at most
-    unsigned count;
-    struct {
-        struct quota_owner owner;
-        int64_t blocks, inodes;
-    } deltas[QUOTA_CHARGE_OWNERS_MAX];
-};
+// Around a transaction (fs/transaction.c), with no lock of rank LOCK_LEDGER or higher: holds the
+// ledger if quotas are on, which charge->is_counting then says. 0 or the mount's failure. Waits.
+int quota_charge_begin(struct quota *quota, struct quota_charge *charge);
+void quota_charge_end(struct quota *quota, struct quota_charge *charge);
+// Blocks of the ledger that a charge may change: journal credits.
+static inline uint32_t quota_charge_credits(const struct quota_charge *charge)
+{
+    return charge->is_counting ? QUOTA_LEDGER_BLOCKS : 0;
+}
+// Puts the charge into the ledger, the last change of the handle: true. False if shares do not
+// cover it, and nothing was changed: abort, let go of all from LOCK_LEDGER up, quota_take, again.
+// Does not wait.
+bool quota_charge_apply(struct quota *quota, struct quota_charge *charge,
+                        struct journal_handle *handle);
+// Takes shares for what the ledger did not cover; the charge has ended (quota_charge_end). 0;
+// -EDQUOT; -ENOSPC for a new owner's record; errors of reading. Another may have used the shares
+// before the next attempt. Waits.
+int quota_take(struct quota *quota, struct quota_charge *charge);
 
 // The limits of a project that count for a directory that hands it down: 0, or -ENODATA if quotas
 // are off or it has none. As quota_get, but what other nodes have spent since they settled is not
@@ -121,3 +123,10 @@ int quota_get_project(struct quota *quota, uint32_t project, struct quota_row *r
 
 // Settles the ledger of a slot whose node is gone, after 'recovered'. 0 or the first error. Waits.
 int quota_settle_slot(struct quota *quota, uint32_t slot);
+
+// --- the lock table's hooks ----------------------------------------------------------------------
+
+// LOCK_LEDGER went: its entries are forgotten here.
+void quota_ledger_forget(struct volume *volume, struct cluster_lock *lock);
+// LOCK_FREEZE went: quotas may be turned on or off meanwhile.
+void quota_look_again(struct quota *quota);

@@ -125,6 +125,8 @@ static int settle_index(struct quota *quota, struct quota_bucket *bucket,
     int result = quota_record_get(bucket, owner, &record);
     if (result != 0 && result != -ENOENT)
         return result;
+    if (SABOTAGE(quota_share_lost) && ledger->slot != quota->volume->slot)
+        entry.block_spent = entry.inode_spent = 0;
     if (!quota_settle_into(&record, &entry, ledger->slot, quota_now_s(quota)))
         cache_report_damage(quota->volume->cache, -ERROR_CORRUPT_TREE,
                             "quota of kind %d, number %u: slot %u has a share that was not lent",
@@ -242,7 +244,7 @@ static int oldest_entry(const struct quota_ledger *ledger)
 {
     int oldest = 0;
     for (int i = 1; i < LEDGER_ENTRIES_ALL; i++) {
-        if (ledger->used_ns[i] < ledger->used_ns[oldest])
+        if (ledger->uses[i] < ledger->uses[oldest])
             oldest = i;
     }
     return oldest;
@@ -281,7 +283,7 @@ static int take_into(struct taking *taking, struct quota_ledger *ledger,
     record->holders |= (uint64_t)1 << ledger->slot;
     result = quota_change_run(&change);
     if (result == 0)
-        ledger->used_ns[change.index] = environment_boot_ns(quota->volume->environment);
+        quota_ledger_use(quota, ledger, change.index);
     return result;
 }
 

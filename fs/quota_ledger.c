@@ -46,6 +46,12 @@ void quota_ledger_note(struct quota_ledger *ledger, int index,
     ledger->keys[index] = entry->is_used ? key_of(owner) : 0;
 }
 
+void quota_ledger_use(struct quota *quota, struct quota_ledger *ledger, int index)
+{
+    ledger->used_ns[index] = environment_boot_ns(quota->volume->environment);
+    ledger->uses[index] = ++ledger->use_count;
+}
+
 struct quota_owner quota_ledger_owner(const struct quota_ledger *ledger, int index)
 {
     uint64_t key = ledger->keys[index] - 1;
@@ -229,7 +235,7 @@ static void charge_entry(struct quota *quota, struct quota_ledger *ledger,
     entry.block_spent += delta->blocks;
     entry.inode_spent += delta->inodes;
     quota_ledger_write(ledger, handle, index, &entry);
-    ledger->used_ns[index] = environment_boot_ns(quota->volume->environment);
+    quota_ledger_use(quota, ledger, index);
 }
 
 bool quota_charge_apply(struct quota *quota, struct quota_charge *charge,

@@ -37,6 +37,8 @@ struct quota_ledger {
     struct cache_block *blocks[QUOTA_LEDGER_BLOCKS];
     uint64_t keys[LEDGER_ENTRIES_ALL];    // quota_key + 1 of the owner; 0: unused
     uint64_t used_ns[LEDGER_ENTRIES_ALL]; // by this node, last
+    uint64_t uses[LEDGER_ENTRIES_ALL];    // the same, counted: time may stand still meanwhile
+    uint64_t use_count;
 };
 
 // Of a slot whose LOCK_LEDGER the caller holds in `lock`; read on first use, and kept as long as
@@ -55,6 +57,8 @@ void quota_ledger_write(struct quota_ledger *ledger, struct journal_handle *hand
 // After the handle that wrote it has ended: what quota_ledger_find says from now on.
 void quota_ledger_note(struct quota_ledger *ledger, int index,
                        const struct format_quota_entry *entry);
+// This node uses it now.
+void quota_ledger_use(struct quota *quota, struct quota_ledger *ledger, int index);
 struct quota_owner quota_ledger_owner(const struct quota_ledger *ledger, int index);
 
 // --- records (quota_record.c) --------------------------------------------------------------------

@@ -91,7 +91,7 @@ RING2_SIM_SOURCES := tests/sim/ring2_acl.c tests/sim/ring2_attributes.c tests/si
                      tests/sim/ring2_damage_met.c tests/sim/ring2_data.c \
                      tests/sim/ring2_files.c tests/sim/ring2_fsck.c tests/sim/ring2_handles.c \
                      tests/sim/ring2_history.c tests/sim/ring2_interrupt.c tests/sim/ring2_names.c \
-                     tests/sim/ring2_node.c tests/sim/ring2_protection.c tests/sim/ring2_rows.c tests/sim/ring2_tree.c tests/sim/ring2_unnamed.c \
+                     tests/sim/ring2_node.c tests/sim/ring2_protection.c tests/sim/ring2_quota.c tests/sim/ring2_rows.c tests/sim/ring2_tree.c tests/sim/ring2_unnamed.c \
                      tests/sim/disk.c tests/sim/disk_pages.c tests/sim/world.c \
                      tests/sim/sabotage_switch.c
 RING2_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_core fs_structures journal dlm \

@@ -121,7 +121,7 @@ static int settle_index(struct quota *quota, struct quota_bucket *bucket,
     struct quota_owner owner = quota_ledger_owner(ledger, index);
     struct format_quota record;
     struct format_quota_entry entry;
-    quota_ledger_read(ledger, index, &entry);
+    quota_entry_read(ledger, index, &entry);
     int result = quota_record_get(bucket, owner, &record);
     if (result != 0 && result != -ENOENT)
         return result;
@@ -255,7 +255,7 @@ static int find_or_make(struct taking *taking, const struct quota_ledger *ledger
 {
     change->index = quota_ledger_find(ledger, taking->owner);
     if (change->index >= 0) {
-        quota_ledger_read(ledger, change->index, &change->entry);
+        quota_entry_read(ledger, change->index, &change->entry);
         return 0;
     }
     change->entry = (struct format_quota_entry){

@@ -19,15 +19,15 @@ static struct quota_ledger_disk *disk_of(const struct quota_ledger *ledger, int 
     return (struct quota_ledger_disk *)ledger->blocks[index / QUOTA_LEDGER_ENTRIES]->bytes;
 }
 
-void quota_ledger_read(const struct quota_ledger *ledger, int index,
-                       struct format_quota_entry *entry)
+void quota_entry_read(const struct quota_ledger *ledger, int index,
+                      struct format_quota_entry *entry)
 {
     format_quota_entry_decode(disk_of(ledger, index), (unsigned)index % QUOTA_LEDGER_ENTRIES,
                               entry);
 }
 
-void quota_ledger_write(struct quota_ledger *ledger, struct journal_handle *handle, int index,
-                        const struct format_quota_entry *entry)
+void quota_entry_write(struct quota_ledger *ledger, struct journal_handle *handle, int index,
+                       const struct format_quota_entry *entry)
 {
     cache_change(ledger->blocks[index / QUOTA_LEDGER_ENTRIES], handle);
     format_quota_entry_encode(disk_of(ledger, index), (unsigned)index % QUOTA_LEDGER_ENTRIES,
@@ -39,8 +39,8 @@ static uint64_t key_of(struct quota_owner owner)
     return quota_key(owner.kind, owner.id) + 1;
 }
 
-void quota_ledger_note(struct quota_ledger *ledger, int index,
-                       const struct format_quota_entry *entry)
+void quota_entry_note(struct quota_ledger *ledger, int index,
+                      const struct format_quota_entry *entry)
 {
     struct quota_owner owner = {entry->kind, entry->id};
     ledger->keys[index] = entry->is_used ? key_of(owner) : 0;
@@ -125,8 +125,8 @@ static int load(struct volume *volume, uint32_t slot, struct quota_ledger **out)
     }
     for (int i = 0; i < LEDGER_ENTRIES_ALL; i++) {
         struct format_quota_entry entry;
-        quota_ledger_read(ledger, i, &entry);
-        quota_ledger_note(ledger, i, &entry);
+        quota_entry_read(ledger, i, &entry);
+        quota_entry_note(ledger, i, &entry);
     }
     *out = ledger;
     return 0;
@@ -222,7 +222,7 @@ static bool is_covered(const struct quota_ledger *ledger, const struct quota_cha
     bool cannot_be_refused = charge->is_unrefusable || !quota_delta_is_more(delta);
     if (*index < 0)
         return charge->is_damaged && cannot_be_refused;
-    quota_ledger_read(ledger, *index, &entry);
+    quota_entry_read(ledger, *index, &entry);
     return cannot_be_refused || (fits(entry.block_share, entry.block_spent, delta->blocks) &&
                                  fits(entry.inode_share, entry.inode_spent, delta->inodes));
 }
@@ -231,10 +231,10 @@ static void charge_entry(struct quota *quota, struct quota_ledger *ledger,
                          struct journal_handle *handle, int index, const struct quota_delta *delta)
 {
     struct format_quota_entry entry;
-    quota_ledger_read(ledger, index, &entry);
+    quota_entry_read(ledger, index, &entry);
     entry.block_spent += delta->blocks;
     entry.inode_spent += delta->inodes;
-    quota_ledger_write(ledger, handle, index, &entry);
+    quota_entry_write(ledger, handle, index, &entry);
     quota_ledger_use(quota, ledger, index);
 }
 

@@ -49,14 +49,14 @@ int quota_ledger_get(struct volume *volume, struct cluster_lock *lock, uint32_t 
 int quota_ledger_find(const struct quota_ledger *ledger, struct quota_owner owner);
 // A place for a new one; negative if there is none.
 int quota_ledger_find_free(const struct quota_ledger *ledger);
-void quota_ledger_read(const struct quota_ledger *ledger, int index,
-                       struct format_quota_entry *entry);
+void quota_entry_read(const struct quota_ledger *ledger, int index,
+                      struct format_quota_entry *entry);
 // In a handle: one credit.
-void quota_ledger_write(struct quota_ledger *ledger, struct journal_handle *handle, int index,
-                        const struct format_quota_entry *entry);
-// After the handle that wrote it has ended: what quota_ledger_find says from now on.
-void quota_ledger_note(struct quota_ledger *ledger, int index,
+void quota_entry_write(struct quota_ledger *ledger, struct journal_handle *handle, int index,
                        const struct format_quota_entry *entry);
+// After the handle that wrote it has ended: what quota_ledger_find says from now on.
+void quota_entry_note(struct quota_ledger *ledger, int index,
+                      const struct format_quota_entry *entry);
 // This node uses it now.
 void quota_ledger_use(struct quota *quota, struct quota_ledger *ledger, int index);
 struct quota_owner quota_ledger_owner(const struct quota_ledger *ledger, int index);

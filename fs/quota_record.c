@@ -147,7 +147,7 @@ static int change_both(struct transaction *t, void *context)
     struct quota_change *change = context;
     int result = quota_record_put(change->bucket, t, change->record);
     if (result == 0 && change->ledger != NULL)
-        quota_ledger_write(change->ledger, t->handle, change->index, &change->entry);
+        quota_entry_write(change->ledger, t->handle, change->index, &change->entry);
     return result;
 }
 
@@ -164,6 +164,6 @@ int quota_change_run(struct quota_change *change)
     int result = transaction_run(&t, change_both, change);
     change->bucket->space = NULL;
     if (result == 0 && change->ledger != NULL)
-        quota_ledger_note(change->ledger, change->index, &change->entry);
+        quota_entry_note(change->ledger, change->index, &change->entry);
     return result;
 }

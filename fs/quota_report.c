@@ -73,7 +73,7 @@ static int add_ledger(struct quota *quota, uint32_t slot, struct quota_row *rows
     result = quota_ledger_get(quota->volume, lock, slot, &ledger);
     for (int i = 0; result == 0 && i < LEDGER_ENTRIES_ALL; i++) {
         struct format_quota_entry entry;
-        quota_ledger_read(ledger, i, &entry);
+        quota_entry_read(ledger, i, &entry);
         if (entry.is_used && count > 0 && entry.kind == rows[0].owner.kind)
             add_entry(rows, count, &entry);
     }
@@ -130,7 +130,7 @@ int quota_get_project(struct quota *quota, uint32_t project, struct quota_row *r
     int index = ledger != NULL ? quota_ledger_find(ledger, owner) : -1;
     if (index >= 0) {
         struct format_quota_entry entry;
-        quota_ledger_read(ledger, index, &entry);
+        quota_entry_read(ledger, index, &entry);
         add_entry(row, 1, &entry);
     }
     return has_limit ? 0 : -ENODATA;

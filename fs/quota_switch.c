@@ -68,7 +68,7 @@ static int change_ledger(struct transaction *t, void *context)
     struct quota_ledger *ledger = context;
     struct format_quota_entry none = {.is_used = false};
     for (int i = 0; i < LEDGER_ENTRIES_ALL; i++)
-        quota_ledger_write(ledger, t->handle, i, &none);
+        quota_entry_write(ledger, t->handle, i, &none);
     return 0;
 }
 
@@ -81,7 +81,7 @@ static int empty_loaded(struct volume *volume, struct quota_ledger *ledger)
     transaction_add_credits(&t, QUOTA_LEDGER_BLOCKS);
     int result = transaction_run(&t, change_ledger, ledger);
     for (int i = 0; i < LEDGER_ENTRIES_ALL && result == 0; i++)
-        quota_ledger_note(ledger, i, &none);
+        quota_entry_note(ledger, i, &none);
     return result;
 }
 

@@ -112,7 +112,7 @@ endif
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
 RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c tests/sim/ring3_check_frozen.c \
-                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_replay.c \
+                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_quota.c tests/sim/ring3_check_replay.c \
                      tests/sim/ring3_check_rights.c tests/sim/ring3_client.c \
                      tests/sim/ring3_content.c tests/sim/ring3_copy.c tests/sim/still_device.c \
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
@@ -122,7 +122,7 @@ RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c test
                      tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
                      tests/sim/ring3_attributes.c tests/sim/ring3_lane.c tests/sim/ring3_looks.c \
-                     tests/sim/ring3_names.c tests/sim/ring3_ranges.c tests/sim/ring3_sight.c \
+                     tests/sim/ring3_names.c tests/sim/ring3_quota.c tests/sim/ring3_ranges.c tests/sim/ring3_sight.c \
                      tests/sim/ring3_transport.c tests/sim/ring3_tree.c \
                      tests/sim/totem.c tests/sim/ring2_fsck.c \
                      tests/sim/ring2_interrupt.c tests/sim/ring2_node.c tests/sim/disk.c \

@@ -66,6 +66,8 @@ void quota_free(struct quota *quota);
 // What this node knows; QUOTA_OFF as long as it has changed nothing: waits to look if it has to. 0,
 // an error of reading the superblock, or the volume's failure.
 int quota_get_status(struct quota *quota, struct quota_status *status);
+// Whether they are on, as far as that can be read. Waits.
+bool quota_is_on(struct quota *quota);
 // Turns quotas on (the volume is frozen, on all nodes; all inodes are counted; limits of before are
 // kept) or off. Begins, and goes on by itself: quota_get_status says when it is over. 0; -EALREADY:
 // they are; -EBUSY: a switch or a freeze is under way here; -EROFS.

@@ -45,6 +45,11 @@ static int check_on(struct quota *quota)
     return result;
 }
 
+bool quota_is_on(struct quota *quota)
+{
+    return check_on(quota) == 0;
+}
+
 static int row_compare(const void *a, const void *b)
 {
     const struct quota_row *left = a, *right = b;

@@ -268,6 +268,36 @@ static void test_soft_limits_have_a_grace(void **state)
     operation_world_run(*state, exceeding);
 }
 
+// --- statfs --------------------------------------------------------------------------------------
+
+static void showing_a_project(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes made, wanted = {.project = 7, .hands_project_down = true}, out;
+    struct statvfs all, space;
+    assert_int_equal(switch_to(w, true), 0);
+    assert_int_equal(operation_make_directory(w->volume, w->root, "p", 0755, &test_user, &made), 0);
+    assert_int_equal(operation_set_attributes(w->volume, made.inode, &wanted,
+                                              SET_PROJECT | SET_PROJECT_DOWN, &out),
+                     0);
+    assert_int_equal(operation_statfs_of(w->volume, made.inode, &space), 0);
+    assert_int_equal(operation_statfs(w->volume, &all), 0);
+    assert_int_equal(space.f_blocks, all.f_blocks); // it has no limit
+    assert_int_equal(limit(w, project, 100, 10), 0);
+    assert_int_equal(operation_statfs_of(w->volume, made.inode, &space), 0);
+    assert_int_equal(space.f_blocks, 100);
+    assert_int_equal(space.f_bavail, 100);
+    assert_int_equal(space.f_files, 10);
+    assert_int_equal(space.f_ffree, 9); // the directory is one
+    assert_int_equal(operation_statfs_of(w->volume, w->root, &space), 0);
+    assert_int_equal(space.f_blocks, all.f_blocks);
+}
+
+static void test_statfs_shows_a_projects_limit(void **state)
+{
+    operation_world_run(*state, showing_a_project);
+}
+
 // --- many owners, remounts, crashes
 // ----------------------------------------------------------------
 
@@ -364,6 +394,7 @@ int main(void)
         OPERATION_TEST(test_refuses_what_is_too_much),
         OPERATION_TEST(test_refuses_bad_limits),
         OPERATION_TEST(test_soft_limits_have_a_grace),
+        OPERATION_TEST(test_statfs_shows_a_projects_limit),
         OPERATION_TEST(test_more_owners_than_a_ledger_has_room_for),
         OPERATION_TEST(test_a_crash_keeps_the_sums),
         cmocka_unit_test_setup_teardown(test_deletes_on_a_full_volume, operation_world_setup_small,

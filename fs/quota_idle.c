@@ -90,6 +90,8 @@ void quota_stop(struct quota *quota)
     if (quota->is_armed)
         environment_timer_disarm(volume->environment, &quota->timer);
     quota->is_armed = false;
+    if (quota->is_switching)
+        freeze_end(volume->freeze);
     while (quota->is_settling || quota->is_switching)
         wait_queue_wait(volume->scheduler, &quota->idle);
     if (volume->journal != NULL && volume_check(volume) == 0)

@@ -174,7 +174,8 @@ static int go_on(void *context, uint64_t inode_count)
     quota->counted = inode_count;
     if (volume_check(quota->volume) != 0)
         return volume_check(quota->volume);
-    return freeze_hold_is_cancelled(quota->volume->freeze) ? -ECANCELED : 0;
+    bool is_cancelled = quota->is_stopped || freeze_hold_is_cancelled(quota->volume->freeze);
+    return is_cancelled ? -ECANCELED : 0;
 }
 
 static int write_counts(struct quota *quota, const struct quota_count *count)

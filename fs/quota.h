@@ -108,10 +108,11 @@ static inline uint32_t quota_charge_credits(const struct quota_charge *charge)
 {
     return charge->is_counting ? QUOTA_LEDGER_BLOCKS : 0;
 }
-// Puts the charge into the ledger, the last change of the handle: true. False if shares do not
-// cover it, and nothing was changed: abort, let go of all from LOCK_LEDGER up, quota_take, again.
-// Does not wait.
-bool quota_charge_apply(struct quota *quota, struct quota_charge *charge,
+// Whether shares cover the charge. If they do not: abort, let go of all from LOCK_LEDGER up,
+// quota_take, again.
+bool quota_charge_is_covered(struct quota *quota, const struct quota_charge *charge);
+// Puts a charge that is covered into the ledger, the last change of the handle. Does not wait.
+void quota_charge_apply(struct quota *quota, const struct quota_charge *charge,
                         struct journal_handle *handle);
 // Takes shares for what the ledger did not cover; the charge has ended (quota_charge_end). 0;
 // -EDQUOT; -ENOSPC for a new owner's record; errors of reading. Another may have used the shares

@@ -238,21 +238,25 @@ static void charge_entry(struct quota *quota, struct quota_ledger *ledger,
     quota_ledger_use(quota, ledger, index);
 }
 
-bool quota_charge_apply(struct quota *quota, struct quota_charge *charge,
-                        struct journal_handle *handle)
+bool quota_charge_is_covered(struct quota *quota, const struct quota_charge *charge)
 {
-    int indexes[QUOTA_CHARGE_OWNERS_MAX];
-    if (!charge->is_counting)
-        return true;
-    struct quota_ledger *ledger = cluster_lock_object(quota->ledger_lock);
-    CHECK(ledger != NULL);
+    const struct quota_ledger *ledger = cluster_lock_object(quota->ledger_lock);
+    int index;
     for (unsigned i = 0; i < charge->count; i++) {
-        if (!is_covered(ledger, charge, &charge->deltas[i], &indexes[i]))
+        if (!is_covered(ledger, charge, &charge->deltas[i], &index))
             return false;
     }
-    for (unsigned i = 0; i < charge->count; i++) {
-        if (indexes[i] >= 0)
-            charge_entry(quota, ledger, handle, indexes[i], &charge->deltas[i]);
-    }
     return true;
+}
+
+void quota_charge_apply(struct quota *quota, const struct quota_charge *charge,
+                        struct journal_handle *handle)
+{
+    struct quota_ledger *ledger = cluster_lock_object(quota->ledger_lock);
+    for (unsigned i = 0; i < charge->count; i++) {
+        int index;
+        CHECK(is_covered(ledger, charge, &charge->deltas[i], &index));
+        if (index >= 0)
+            charge_entry(quota, ledger, handle, index, &charge->deltas[i]);
+    }
 }

@@ -68,23 +68,29 @@ void transaction_adopt_inode(struct transaction *transaction, struct inode *inod
 static void charge_apart(struct transaction *transaction)
 {
     struct volume *volume = transaction->volume;
+    struct quota_charge *charge = &transaction->charge;
     journal_sync(volume->journal);
     if (journal_transaction_begin(volume->journal, QUOTA_LEDGER_BLOCKS, &transaction->handle) != 0)
         return;
-    if (quota_charge_apply(volume->quota, &transaction->charge, transaction->handle))
-        journal_transaction_end(transaction->handle);
-    else
-        journal_transaction_abort(transaction->handle);
+    if (quota_charge_is_covered(volume->quota, charge))
+        quota_charge_apply(volume->quota, charge, transaction->handle);
+    journal_transaction_end(transaction->handle);
 }
 
 static int run_change(struct transaction *transaction,
                       int (*change)(struct transaction *transaction, void *context), void *context)
 {
-    transaction->charge.count = 0;
+    struct quota *quota = transaction->volume->quota;
+    struct quota_charge *charge = &transaction->charge;
+    charge->count = 0;
     int result = change(transaction, context);
-    if (result != 0 || SABOTAGE(quota_charge_apart) ||
-        quota_charge_apply(transaction->volume->quota, &transaction->charge, transaction->handle))
+    if (result != 0 || charge->count == 0)
         return result;
+    if (quota_charge_is_covered(quota, charge)) {
+        if (!SABOTAGE(quota_charge_apart))
+            quota_charge_apply(quota, charge, transaction->handle);
+        return 0;
+    }
     if (transaction->undo != NULL)
         transaction->undo(transaction, context);
     return TRANSACTION_SHORT;
@@ -103,7 +109,7 @@ static int attempt(struct transaction *transaction,
         allocator_end(&transaction->space, transaction->handle);
     else
         allocator_abort(&transaction->space, transaction->handle);
-    if (result == 0 && SABOTAGE(quota_charge_apart) && transaction->charge.is_counting)
+    if (result == 0 && SABOTAGE(quota_charge_apart) && transaction->charge.count > 0)
         charge_apart(transaction);
     transaction->handle = NULL;
     return result;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/quota.h"
 #include "fs/volume.h"
@@ -386,6 +387,89 @@ static void test_deletes_on_a_full_volume(void **state)
     operation_world_run(*state, deleting_on_a_full_volume);
 }
 
+// --- damage
+// ----------------------------------------------------------------------------------------
+
+static void begin_with_a_file(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes made;
+    assert_int_equal(switch_to(w, true), 0);
+    struct open_file *file = make_open(w, "file", &made);
+    assert_int_equal(write_blocks(w, file, 0, 5), 5 * BLOCK);
+    assert_int_equal(operation_release(w->volume, file), 0);
+}
+
+// Behind the back of everybody: the node is not mounted meanwhile. Again: as it was.
+static void flip(struct operation_world *world, uint64_t block)
+{
+    uint8_t byte;
+    assert_int_equal(ring2_unmount(&world->node, 1), 0);
+    sim_disk_peek(world->disk, block * BLOCK + 100, &byte, 1);
+    byte ^= 0xff;
+    sim_disk_poke(world->disk, block * BLOCK + 100, &byte, 1);
+    assert_int_equal(ring2_mount(&world->node, 1, &world->world, world->disk, false), 0);
+    world->volume = world->node.volume;
+}
+
+static void going_on_without_a_ledger(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes found;
+    assert_int_equal(look_up(w, "file", &found), 0);
+    struct open_file *file = open_by_number(w, found.inode);
+    assert_int_equal(write_blocks(w, file, 5, 5), 5 * BLOCK);
+    assert_int_equal(operation_release(w->volume, file), 0);
+    assert_true(w->node.log.error_count > 0);
+}
+
+static void going_on_without_a_bucket(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes found;
+    struct quota_row row;
+    assert_int_equal(make_file(w, "another", &found), -ERROR_BLOCK_CHECKSUM);
+    assert_int_equal(quota_get(w->volume->quota, user, &row), -ERROR_BLOCK_CHECKSUM);
+    assert_int_equal(operation_unlink(w->volume, w->root, "file"), 0);
+    while (operation_reclaim(w->volume)) {
+    }
+    assert_int_equal(look_up(w, "file", &found), -ENOENT);
+    assert_true(w->node.log.error_count > 0);
+}
+
+static void counting_anew(void *argument)
+{
+    struct operation_world *w = argument;
+    assert_int_equal(switch_to(w, false), 0);
+    assert_int_equal(switch_to(w, true), 0);
+    expect_sums(w);
+}
+
+static void test_a_damaged_ledger_stops_nobody(void **state)
+{
+    struct operation_world *world = *state;
+    const struct geometry *g = &world->volume->geometry;
+    uint64_t block = geometry_quota_ledger_block(g, world->volume->slot, 1);
+    operation_world_run(world, begin_with_a_file);
+    flip(world, block);
+    operation_world_run(world, going_on_without_a_ledger);
+    flip(world, block);
+    operation_world_run(world, counting_anew);
+}
+
+static void test_a_damaged_bucket_keeps_no_file(void **state)
+{
+    struct operation_world *world = *state;
+    const struct geometry *g = &world->volume->geometry;
+    uint64_t block =
+        geometry_quota_bucket_block(g, geometry_quota_bucket_of(g, user.kind, user.id));
+    operation_world_run(world, begin_with_a_file);
+    flip(world, block);
+    operation_world_run(world, going_on_without_a_bucket);
+    flip(world, block);
+    operation_world_run(world, counting_anew);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +481,8 @@ int main(void)
         OPERATION_TEST(test_statfs_shows_a_projects_limit),
         OPERATION_TEST(test_more_owners_than_a_ledger_has_room_for),
         OPERATION_TEST(test_a_crash_keeps_the_sums),
+        OPERATION_TEST(test_a_damaged_ledger_stops_nobody),
+        OPERATION_TEST(test_a_damaged_bucket_keeps_no_file),
         cmocka_unit_test_setup_teardown(test_deletes_on_a_full_volume, operation_world_setup_small,
                                         operation_world_teardown),
     };

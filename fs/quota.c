@@ -9,6 +9,7 @@
 //
 // Nobody who holds a ledger waits for a bucket, and nobody in a callback for either.
 #include "fs/quota.h"
+#include "fs/base/memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,8 +27,7 @@
 
 struct quota *quota_new(struct volume *volume)
 {
-    struct quota *quota = calloc(1, sizeof(*quota));
-    CHECK(quota != NULL);
+    struct quota *quota = memory_new(sizeof(*quota));
     quota->volume = volume;
     quota->ended = -ENODATA;
     quota->ledger_lock = cluster_lock_get(volume->locks, lock_name_ledger(volume->slot));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/quota_count.h"
+#include "fs/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "fs/base/block_device.h"
-#include "fs/base/check.h"
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
 #include "fs/cache.h"
@@ -42,8 +42,7 @@ static void add(struct quota_count *count, enum quota_kind kind, uint32_t id, ui
 {
     struct quota_counted *counted = quota_count_find(count, (struct quota_owner){kind, id});
     if (counted == NULL) {
-        counted = calloc(1, sizeof(*counted));
-        CHECK(counted != NULL);
+        counted = memory_new(sizeof(*counted));
         counted->key = quota_key(kind, id);
         HASH_ADD(by_key, count->owners, key, sizeof(counted->key), counted);
     }
@@ -155,8 +154,7 @@ static int scan_area(const struct scan *scan, const void *area, size_t area_byte
 
 static void push(struct walk *walk, uint64_t number)
 {
-    struct numbered *directory = calloc(1, sizeof(*directory));
-    CHECK(directory != NULL);
+    struct numbered *directory = memory_new(sizeof(*directory));
     directory->number = number;
     directory->next = walk->directories;
     walk->directories = directory;
@@ -168,8 +166,7 @@ static bool is_met_again(struct walk *walk, uint64_t number)
     HASH_FIND(by_number, walk->linked, &number, sizeof(number), linked);
     if (linked != NULL)
         return true;
-    linked = calloc(1, sizeof(*linked));
-    CHECK(linked != NULL);
+    linked = memory_new(sizeof(*linked));
     linked->number = number;
     HASH_ADD(by_number, walk->linked, number, sizeof(linked->number), linked);
     return false;

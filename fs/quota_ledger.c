@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ledgers in memory, and the charge: what stands between it and the end of its handle waits for
 // nothing, so no two handles have a ledger block open, though many transactions hold the ledger.
+#include "fs/base/memory.h"
 #include "fs/quota_private.h"
 
 #include <stdlib.h>
@@ -113,8 +114,7 @@ static int load_block(struct volume *volume, struct quota_ledger *ledger, unsign
 
 static int load(struct volume *volume, uint32_t slot, struct quota_ledger **out)
 {
-    struct quota_ledger *ledger = calloc(1, sizeof(*ledger));
-    CHECK(ledger != NULL);
+    struct quota_ledger *ledger = memory_new(sizeof(*ledger));
     ledger->slot = slot;
     int result = 0;
     for (unsigned i = 0; i < QUOTA_LEDGER_BLOCKS && result == 0; i++)

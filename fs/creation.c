@@ -228,7 +228,7 @@ static int change_create(struct transaction *t, void *context)
     result = inode_create(&creation->child, creation->volume, t->handle, number, &creation->what);
     if (result != 0)
         return result;
-    inode_use_space(&creation->child, &t->space);
+    transaction_adopt_inode(t, &creation->child);
     result = fill_child(t, creation);
     if (result == 0)
         result = creation->name != NULL
@@ -237,6 +237,13 @@ static int change_create(struct transaction *t, void *context)
     if (result != 0)
         inode_unload(&creation->child);
     return result;
+}
+
+static void undo_create(struct transaction *t, void *context)
+{
+    struct creation *creation = context;
+    (void)t;
+    inode_unload(&creation->child);
 }
 
 // A symbolic link's target of any length, in a tree that does not exist yet.
@@ -248,6 +255,7 @@ static int run_create(struct creation *creation)
     transaction_init(&t, creation->volume, creation->parent.number);
     creation->what.now = t.now;
     t.wait = wait_for_number;
+    t.undo = undo_create;
     allocator_want_nodes(&t.space, 1);
     allocator_allow_interrupt(&t.space);
     transaction_add_credits(&t, 2);

@@ -2,18 +2,16 @@
 #include "fs/damage.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "fs/base/block_device.h"
 #include "fs/base/check.h"
 #include "fs/base/coroutine.h"
 #include "fs/base/error.h"
-#include "fs/base/lamport.h"
 #include "fs/base/sabotage.h"
 #include "fs/cluster_lock.h"
 #include "fs/format_find.h"
 #include "fs/freeze.h"
 #include "fs/lock_types.h"
+#include "fs/superblock.h"
 #include "fs/volume.h"
 
 // A write that tears must leave one whole superblock.
@@ -37,37 +35,23 @@ static bool may_write(const struct volume *volume)
 
 // --- the superblock, under its lock ------------------------------------------------------------
 
-static bool is_ours(const struct volume *volume, const struct format_superblock_place *place)
-{
-    return place->verified == 0 && place->decoded == 0 &&
-           memcmp(place->geometry.format_id, volume->geometry.format_id, 16) == 0;
-}
-
 static bool has_mark(const struct format_superblock_place *place)
 {
     return (place->geometry.state & SUPERBLOCK_STATE_DAMAGED) != 0;
 }
 
-// Flushed one by one: never two torn ones. A bad copy is left to fsck.lunfs.
 static int write_place(struct volume *volume, const struct format_superblock_place *place)
 {
-    struct superblock_disk *disk = block_buffer_new(BLOCK_BYTES);
     struct geometry geometry = place->geometry;
     geometry.state |= SUPERBLOCK_STATE_DAMAGED;
-    format_superblock_encode(disk, &geometry, place->block);
-    lamport_observe(&volume->clock, place->version);
-    format_block_seal(disk, lamport_tick(&volume->clock));
-    int result = block_device_write(volume->device, volume->scheduler, place->block * BLOCK_BYTES,
-                                    disk, BLOCK_BYTES);
-    free(disk);
-    return result != 0 ? result : block_device_flush(volume->device, volume->scheduler);
+    return superblock_write(volume, place, &geometry);
 }
 
 static int write_mark(struct damage *damage, const struct format_superblock_finding *found)
 {
     int result = 0;
     for (int i = 0; i < FORMAT_SUPERBLOCK_COUNT && result == 0; i++) {
-        if (!is_ours(damage->volume, &found->places[i]) || has_mark(&found->places[i]))
+        if (!superblock_is_ours(damage->volume, &found->places[i]) || has_mark(&found->places[i]))
             continue;
         result = write_place(damage->volume, &found->places[i]);
         damage->is_marked = damage->is_marked || (result == 0 && i == found->chosen);
@@ -81,7 +65,7 @@ static int look(struct damage *damage, bool marks)
     int result = format_superblock_find(damage->volume->device, damage->volume->scheduler, &found);
     if (result != 0)
         return result;
-    if (!is_ours(damage->volume, &found.places[found.chosen]))
+    if (!superblock_is_ours(damage->volume, &found.places[found.chosen]))
         return -ERROR_BLOCK_FORMAT_ID;
     damage->is_marked = has_mark(&found.places[found.chosen]);
     return marks && !SABOTAGE(damage_no_mark) ? write_mark(damage, &found) : 0;

@@ -9,7 +9,7 @@
 //   18       initialised-AG map, one bit a group                allocator, journaled (rule 16)
 //   ...
 //   S        slot table: SLOT_BLOCKS blocks a slot              the slot's node, its fencers
-//              +0 heartbeat  +1 mailbox  +2 slot state
+//              +0 heartbeat  +1 mailbox  +2 slot state  +3 quota bucket  +4, +5 quota ledger
 //   272      superblock copy (1 MiB + 64 KiB)                   as the superblock
 //   J        journals, journal_block_count a slot               the slot's node, its recoverer
 //   A        allocation groups, 2^ag_block_shift blocks each    (the last may be shorter)
@@ -74,6 +74,8 @@ enum block_type {
     BLOCK_TYPE_AG_HEADER = 8,
     BLOCK_TYPE_INODE = 9,
     BLOCK_TYPE_TREE_NODE = 10,
+    BLOCK_TYPE_QUOTA_BUCKET = 11,
+    BLOCK_TYPE_QUOTA_LEDGER = 12,
 };
 
 #define BLOCK_MAGIC 0x53464e55u // "UNFS" as bytes 55 4e 46 53
@@ -102,8 +104,14 @@ enum {
 };
 #define FEATURE_INCOMPAT_KNOWN                                                                     \
     ((uint64_t)FEATURE_INCOMPAT_PROTECTION | (uint64_t)FEATURE_INCOMPAT_PROJECTS)
-#define FEATURE_RO_COMPAT_KNOWN ((uint64_t)0)
-#define FEATURE_COMPAT_KNOWN    ((uint64_t)0)
+// Read-only compatible: a program that does not know a bit may read the volume.
+enum {
+    FEATURE_RO_COMPAT_QUOTA_BLOCKS = 1u << 0, // every slot has a quota bucket and a ledger
+    FEATURE_RO_COMPAT_QUOTAS = 1u << 1,       // ... whose sums are right, and limits are kept
+};
+#define FEATURE_RO_COMPAT_KNOWN                                                                    \
+    ((uint64_t)FEATURE_RO_COMPAT_QUOTA_BLOCKS | (uint64_t)FEATURE_RO_COMPAT_QUOTAS)
+#define FEATURE_COMPAT_KNOWN ((uint64_t)0)
 
 enum {
     SUPERBLOCK_STATE_NEEDS_FSCK = 1u << 0, // a repair was cut off: the volume is not mounted
@@ -236,6 +244,8 @@ enum item_kind {
     ITEM_FREE = 5,      // major: first free block; in AG headers
     ITEM_ORPHAN = 6,    // major: inode number; in slot states
     ITEM_REFERENCE = 7, // major: first shared block; in AG headers
+    ITEM_QUOTA = 8,     // major: quota_key of the owner; in quota buckets (fs/format_quota.h)
+    ITEM_KIND_LAST = ITEM_QUOTA,
 };
 
 // A node, in a block of its own behind the block header, or embedded in an object's block. Slots

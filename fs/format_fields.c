@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/base/check.h"
+#include "fs/format_quota.h"
 
 #define WIDTH(type, member) sizeof(((struct type *)0)->member)
 #define NAMED(type, member, name, kind)                                                            \
@@ -152,6 +153,26 @@ static const struct format_field inode_fields[] = {
     FIELD(inode_disk, root, FIELD_NODE),
 };
 
+static const struct format_field quota_bucket_fields[] = {
+    ARRAY(quota_bucket_disk, reserved0, FIELD_RESERVED),
+    FIELD(quota_bucket_disk, record_root, FIELD_NODE),
+};
+
+#define ENTRY(member, kind)                                                                        \
+    COLUMN(quota_ledger_disk, entries, quota_entry_disk, member, "entries." #member, kind)
+
+static const struct format_field quota_ledger_fields[] = {
+    ENTRY(id, FIELD_UNSIGNED),
+    ENTRY(kind, FIELD_UNSIGNED),
+    ENTRY(is_used, FIELD_UNSIGNED),
+    ENTRY(reserved, FIELD_RESERVED),
+    ENTRY(block_share, FIELD_UNSIGNED),
+    ENTRY(block_spent, FIELD_SIGNED),
+    ENTRY(inode_share, FIELD_UNSIGNED),
+    ENTRY(inode_spent, FIELD_SIGNED),
+    FIELD(quota_ledger_disk, reserved, FIELD_RESERVED),
+};
+
 static const struct format_field tree_block_fields[] = {
     FIELD(tree_block_disk, area, FIELD_NODE),
 };
@@ -207,6 +228,22 @@ static const struct format_field reference_fields[] = {
     FIELD(reference_disk, count, FIELD_UNSIGNED),
 };
 
+static const struct format_field quota_fields[] = {
+    FIELD(quota_disk, block_hard, FIELD_UNSIGNED),
+    FIELD(quota_disk, block_soft, FIELD_UNSIGNED),
+    FIELD(quota_disk, inode_hard, FIELD_UNSIGNED),
+    FIELD(quota_disk, inode_soft, FIELD_UNSIGNED),
+    FIELD(quota_disk, block_used, FIELD_SIGNED),
+    FIELD(quota_disk, inode_used, FIELD_SIGNED),
+    FIELD(quota_disk, block_lent, FIELD_UNSIGNED),
+    FIELD(quota_disk, inode_lent, FIELD_UNSIGNED),
+    FIELD(quota_disk, block_since_s, FIELD_UNSIGNED),
+    FIELD(quota_disk, inode_since_s, FIELD_UNSIGNED),
+    FIELD(quota_disk, block_grace_s, FIELD_UNSIGNED),
+    FIELD(quota_disk, inode_grace_s, FIELD_UNSIGNED),
+    FIELD(quota_disk, holders, FIELD_HEX),
+};
+
 #define STRUCTURE(structure_name, block_type)                                                      \
     {                                                                                              \
 #structure_name, block_type, sizeof(struct structure_name##_disk),                         \
@@ -223,6 +260,8 @@ static const struct format_structure structures[] = {
     STRUCTURE(ag_header, BLOCK_TYPE_AG_HEADER),
     STRUCTURE(inode, BLOCK_TYPE_INODE),
     STRUCTURE(tree_block, BLOCK_TYPE_TREE_NODE),
+    STRUCTURE(quota_bucket, BLOCK_TYPE_QUOTA_BUCKET),
+    STRUCTURE(quota_ledger, BLOCK_TYPE_QUOTA_LEDGER),
     STRUCTURE(tree_node, 0),
     STRUCTURE(tree_slot, 0),
     STRUCTURE(extent, 0),
@@ -231,6 +270,7 @@ static const struct format_structure structures[] = {
     STRUCTURE(free, 0),
     STRUCTURE(orphan, 0),
     STRUCTURE(reference, 0),
+    STRUCTURE(quota, 0),
 };
 
 static const struct format_structure header_structure = {

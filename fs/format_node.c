@@ -77,7 +77,7 @@ static const char *slot_broken(const struct tree_slot_disk *slot, const struct f
     const uint8_t *reserved = slot->key.reserved;
     if (reserved[0] != 0 || reserved[1] != 0 || reserved[2] != 0 || le32_get(slot->reserved) != 0)
         return "reserved bytes of a tree item are not 0";
-    if (slot->key.kind < ITEM_INLINE || slot->key.kind > ITEM_REFERENCE)
+    if (slot->key.kind < ITEM_INLINE || slot->key.kind > ITEM_KIND_LAST)
         return "a tree item is of unknown kind";
     if (length > TREE_VALUE_BYTES_MAX || (node->level > 0 && length != sizeof(le64_t)))
         return "a tree item's value has the wrong length";

@@ -29,6 +29,8 @@ const char *format_block_type_name(unsigned type)
         [BLOCK_TYPE_AG_HEADER] = "group header",
         [BLOCK_TYPE_INODE] = "inode",
         [BLOCK_TYPE_TREE_NODE] = "tree node",
+        [BLOCK_TYPE_QUOTA_BUCKET] = "quota bucket",
+        [BLOCK_TYPE_QUOTA_LEDGER] = "quota ledger",
     };
     return NAME_IN(names, type);
 }
@@ -57,7 +59,7 @@ const char *format_item_kind_name(unsigned kind)
     static const char *const names[] = {
         [ITEM_INLINE] = "inline",       [ITEM_XATTR] = "xattr", [ITEM_EXTENT] = "extent",
         [ITEM_DIRENT] = "dirent",       [ITEM_FREE] = "free",   [ITEM_ORPHAN] = "orphan",
-        [ITEM_REFERENCE] = "reference",
+        [ITEM_REFERENCE] = "reference", [ITEM_QUOTA] = "quota",
     };
     return NAME_IN(names, kind);
 }
@@ -192,6 +194,8 @@ static const struct format_structure *structure_of_item(uint8_t kind)
         return format_structure_by_name("orphan");
     case ITEM_REFERENCE:
         return format_structure_by_name("reference");
+    case ITEM_QUOTA:
+        return format_structure_by_name("quota");
     default:
         return NULL;
     }

@@ -12,6 +12,7 @@
 #include "fs/freeze_gate.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
+#include "fs/quota.h"
 #include "fs/volume.h"
 #include "journal/journal.h"
 
@@ -120,6 +121,11 @@ bool freeze_lets_write(const struct freeze *freeze)
     return freeze_gate_is_open(&freeze->gate);
 }
 
+bool freeze_has_right(const struct freeze *freeze)
+{
+    return cluster_lock_is_cached(freeze->lock, LOCK_SHARED);
+}
+
 int freeze_enter(struct freeze *freeze)
 {
     return cluster_lock_acquire(freeze->lock, LOCK_SHARED, 0);
@@ -193,6 +199,8 @@ void freeze_forget(struct volume *volume, struct cluster_lock *lock)
 {
     struct freeze *freeze = volume->freeze;
     (void)lock;
+    if (volume->quota != NULL)
+        quota_look_again(volume->quota);
     // Without the right nothing is let in; with the next one all begins anew.
     if (freeze != NULL)
         freeze->gate.is_shut = false;
@@ -340,6 +348,44 @@ static void begin(void *argument)
         cluster_lock_release(freeze->thaw_lock, LOCK_EXCLUSIVE);
     if (taken == 0 && result != 0)
         cluster_lock_give_back(freeze->thaw_lock);
+    coroutine_ended(freeze);
+}
+
+// LOCK_THAW stays held, so nobody is heard who asks for a thaw.
+int freeze_hold(struct freeze *freeze)
+{
+    if (freeze->state != FREEZE_NONE || freeze->watcher != NULL || freeze->is_stopping)
+        return -EBUSY;
+    freeze->ended = 0;
+    freeze->coroutine_count++;
+    set_state(freeze, FREEZE_BEGINS);
+    int result = take_thaw_lock(freeze);
+    if (result == 0) {
+        result = acquire(freeze);
+        if (result == 0)
+            return 0;
+        cluster_lock_release(freeze->thaw_lock, LOCK_EXCLUSIVE);
+        cluster_lock_give_back(freeze->thaw_lock);
+    }
+    freeze->ended = result;
+    set_state(freeze, FREEZE_NONE);
+    coroutine_ended(freeze);
+    return result;
+}
+
+bool freeze_hold_is_cancelled(const struct freeze *freeze)
+{
+    return freeze->ended != 0;
+}
+
+void freeze_let_go(struct freeze *freeze)
+{
+    CHECK(freeze->state == FREEZE_BEGINS);
+    freeze->gate.is_shut = false;
+    cluster_lock_release(freeze->lock, LOCK_EXCLUSIVE);
+    cluster_lock_release(freeze->thaw_lock, LOCK_EXCLUSIVE);
+    cluster_lock_give_back(freeze->thaw_lock);
+    set_state(freeze, FREEZE_NONE);
     coroutine_ended(freeze);
 }
 

@@ -64,6 +64,15 @@ int freeze_end(struct freeze *freeze);
 // when it is over.
 void freeze_ask_end(struct freeze *freeze);
 
+// For what is done to a volume that is still: this node freezes it, with no time limit, and nobody
+// can thaw it, until freeze_let_go; who changes blocks then has no LOCK_FREEZE to take. 0; -EBUSY:
+// a freeze is here or on its way; -ECANCELED; the mount's failure. Locks of higher rank than
+// LOCK_FREEZE are not held. Waits.
+int freeze_hold(struct freeze *freeze);
+// Whether somebody asked for the end meanwhile: freeze_end, freeze_stop.
+bool freeze_hold_is_cancelled(const struct freeze *freeze);
+void freeze_let_go(struct freeze *freeze);
+
 // --- for who changes something -----------------------------------------------------------------
 
 // Around a change that no lock set is taken for (lock_set_acquire does it by itself). Rank as
@@ -89,6 +98,9 @@ int freeze_fill_wait(struct freeze *freeze, struct freeze_filler *filler);
 // The kernel is, or will be, waiting for reads of the inode's pages: none waits for a thaw.
 void freeze_let_fills_go(struct freeze *freeze, uint64_t inode);
 
+// Whether this node has the right to change something: what it knows of the volume is not out of
+// date.
+bool freeze_has_right(const struct freeze *freeze);
 // Whether lanes may write, and times of access be noted: no freeze is here or on its way.
 bool freeze_lets_write(const struct freeze *freeze);
 

@@ -36,7 +36,8 @@ static int run_set_attributes(struct fuse_request *request)
 
 static int run_statfs(struct fuse_request *request)
 {
-    return operation_statfs(request->server->volume, &request->out.space);
+    return operation_statfs_of(request->server->volume, fuse_request_inode(request),
+                               &request->out.space);
 }
 
 static int reply_statfs(struct fuse_request *request)

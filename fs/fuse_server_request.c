@@ -204,7 +204,8 @@ static void request_free(struct fuse_request *request)
 static int run_request(struct fuse_request *request)
 {
     int result = request->type->run(request);
-    if (result == -ENOSPC && operation_reclaim(request->server->volume))
+    bool is_full = result == -ENOSPC || result == -EDQUOT;
+    if (is_full && operation_reclaim(request->server->volume))
         result = request->type->run(request);
     return result;
 }

@@ -10,6 +10,7 @@
 #include "fs/format_decode.h"
 #include "fs/lock_types.h"
 #include "fs/operation.h"
+#include "fs/quota_charge.h"
 #include "fs/tree_node.h"
 #include "fs/volume.h"
 
@@ -160,6 +161,13 @@ int inode_create(struct inode *inode, struct volume *volume, struct journal_hand
     return 0;
 }
 
+// All of it comes to its owners, or goes from them.
+static void charge_all(const struct inode *inode, int sign)
+{
+    quota_charge_add(inode->charge, inode_uid(inode), inode_gid(inode), inode_project(inode),
+                     sign * (int64_t)inode_block_count(inode), sign);
+}
+
 bool inode_is_bare(const struct inode *inode)
 {
     struct tree_node root = {inode->block->bytes + inode->tree.area_offset, inode->tree.area_bytes};
@@ -169,6 +177,7 @@ bool inode_is_bare(const struct inode *inode)
 int inode_destroy(struct inode *inode, struct journal_handle *handle)
 {
     CHECK(inode_is_bare(inode) && inode->space != NULL);
+    charge_all(inode, -1);
     return allocator_free_node(inode->space, handle, inode->number);
 }
 
@@ -298,8 +307,10 @@ void inode_set_link_count(struct inode *inode, uint32_t link_count)
 
 void inode_set_owner(struct inode *inode, uid_t uid, gid_t gid)
 {
+    charge_all(inode, -1);
     changing(inode)->uid = le32_make(uid);
     changing(inode)->gid = le32_make(gid);
+    charge_all(inode, 1);
 }
 
 void inode_set_parent(struct inode *inode, uint64_t parent)
@@ -325,8 +336,10 @@ void inode_set_project(struct inode *inode, uint32_t project, bool hands_down)
 {
     uint32_t flags = inode_flags(inode) & ~(uint32_t)INODE_FLAG_PROJECT_DOWN;
     CHECK(!hands_down || inode_is_directory(inode));
+    charge_all(inode, -1);
     changing(inode)->flags = le32_make(hands_down ? flags | INODE_FLAG_PROJECT_DOWN : flags);
     changing(inode)->project_id = le32_make(project);
+    charge_all(inode, 1);
 }
 
 void inode_set_orphan(struct inode *inode, bool is_orphan, uint32_t slot)
@@ -348,6 +361,8 @@ void inode_add_blocks(struct inode *inode, int64_t block_count)
     uint64_t less = block_count < 0 ? (uint64_t)-block_count : 0;
     uint64_t after = less > before ? 0 : before + (uint64_t)block_count;
     changing(inode)->block_count = le64_make(after);
+    quota_charge_add(inode->charge, inode_uid(inode), inode_gid(inode), inode_project(inode),
+                     (int64_t)(after - before), 0);
 }
 
 void inode_add_xattrs(struct inode *inode, int32_t count)

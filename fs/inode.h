@@ -22,6 +22,7 @@
 
 struct allocator_reservation;
 struct attributes;
+struct quota_charge;
 struct volume;
 
 struct inode {
@@ -31,6 +32,7 @@ struct inode {
     struct tree tree;
     struct tree_nodes nodes;
     struct allocator_reservation *space; // what changes of the tree allocate from and free to
+    struct quota_charge *charge;         // of the transaction that changes it; may be NULL
 };
 
 // Reads inode `number` and verifies its fields: 0; -ERROR_BLOCK_*; -ERROR_BLOCK_RANGE if the number

@@ -8,6 +8,7 @@
 #include "fs/damage.h"
 #include "fs/freeze.h"
 #include "fs/inode_table.h"
+#include "fs/quota.h"
 
 static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     // name, rank, yields, is held long, quiesce, stop filling, forget
@@ -20,6 +21,8 @@ static const struct lock_type lock_types[LOCK_TYPE_COUNT] = {
     [LOCK_INODE] = {"inode", 40, true, false, inode_table_quiesce, inode_table_stop_filling,
                     inode_table_forget},
     [LOCK_ORPHANS] = {"orphans", 50, true, false, NULL, NULL, NULL},
+    [LOCK_QUOTA] = {"quota", 52, true, false, NULL, NULL, NULL},
+    [LOCK_LEDGER] = {"ledger", 54, true, false, NULL, NULL, quota_ledger_forget},
     [LOCK_AG_MAP] = {"group map", 60, true, false, NULL, NULL, NULL},
     [LOCK_AG] = {"group", 70, true, false, NULL, NULL, allocator_group_forget},
     [LOCK_RANGES] = {"ranges", 80, true, false, NULL, NULL, NULL},

@@ -22,6 +22,8 @@ enum lock_type_id {
     LOCK_RANGES = 9,     // id inode: its byte-range locks; never taken as a lock itself
     LOCK_FREEZE = 10,    // id 0: SHARED to change anything; EXCLUSIVE: frozen (fs/freeze.h)
     LOCK_THAW = 11,      // id 0: who has frozen the volume keeps it; whoever asks wants a thaw
+    LOCK_QUOTA = 12,     // id slot: the records in its quota bucket (fs/quota.h)
+    LOCK_LEDGER = 13, // id slot: its quota ledger, its node's; EXCLUSIVE to settle what another has
     LOCK_TYPE_COUNT,
 };
 
@@ -76,6 +78,14 @@ static inline struct lock_name lock_name_freeze(void)
 static inline struct lock_name lock_name_thaw(void)
 {
     return (struct lock_name){LOCK_THAW, 0};
+}
+static inline struct lock_name lock_name_quota(uint32_t slot)
+{
+    return (struct lock_name){LOCK_QUOTA, slot};
+}
+static inline struct lock_name lock_name_ledger(uint32_t slot)
+{
+    return (struct lock_name){LOCK_LEDGER, slot};
 }
 static inline struct lock_name lock_name_superblock(void)
 {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # The file system. Append only: each library names its own files.
 LIBRARIES += format
-format_PURE := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c fs/format_text.c
+format_PURE := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c fs/format_quota.c fs/format_text.c
 format_SHELL := fs/format_find.c
 
 # Cache, trees, free space, and what stands in inodes: blocks in, blocks out, all through the journal.
 LIBRARIES += fs_structures
-fs_structures_PURE  := fs/acl.c fs/tree_node.c
+fs_structures_PURE  := fs/acl.c fs/quota_charge.c fs/tree_node.c
 fs_structures_SHELL := fs/block_pool.c fs/cache.c fs/journal_format.c fs/tree.c fs/tree_change.c \
                        fs/free_extents.c fs/allocator_group.c fs/allocator_map.c \
                        fs/allocator_choose.c fs/allocator_numbers.c \
@@ -43,11 +43,11 @@ fs_core_SHELL := $(LOCK_TABLE) fs/cluster.c fs/cluster_claim.c fs/cluster_effect
                  fs/cluster_status.c fs/cluster_strangers.c fs/cluster_watch.c fs/damage.c \
                  fs/dlm_service.c fs/freeze.c \
                  fs/gated_device.c fs/lock_types.c fs/presence.c fs/scrubber.c \
-                 fs/range_locks_dlm.c fs/recovery.c fs/slot_takeover.c fs/slots.c fs/solo.c fs/volume.c fs/worker.c
+                 fs/range_locks_dlm.c fs/recovery.c fs/slot_takeover.c fs/slots.c fs/solo.c fs/superblock.c fs/volume.c fs/worker.c
 
 # The operations, and what open files need between them: passes, first writes, the reaper.
 LIBRARIES += fs_operations
-fs_operations_PURE  := fs/pass.c fs/written_ranges.c
+fs_operations_PURE  := fs/pass.c fs/quota_limits.c fs/written_ranges.c
 fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation_acl.c fs/file_blocks.c fs/file_inline.c \
                        fs/file_map.c fs/file_size.c fs/inode_free.c fs/inode_table.c \
                        fs/live_inode.c fs/open_file.c fs/open_inode.c fs/open_inode_flush.c fs/page_loans.c \
@@ -56,7 +56,8 @@ fs_operations_SHELL := fs/block_ranges.c fs/creation.c fs/data_io.c fs/operation
                        fs/operation_orphans.c fs/operation_pages.c fs/operation_read.c fs/operation_read_directory.c \
                        fs/operation_rename.c fs/operation_seek.c fs/operation_statfs.c \
                        fs/operation_sync.c fs/operation_together.c fs/operation_unlink.c fs/operation_write.c \
-                       fs/operation_xattr.c fs/reaper.c fs/transaction.c
+                       fs/operation_xattr.c fs/quota.c fs/quota_count.c fs/quota_idle.c fs/quota_ledger.c \
+                       fs/quota_record.c fs/quota_report.c fs/quota_switch.c fs/reaper.c fs/transaction.c
 
 PROGRAMS += lunfsd
 lunfsd_SOURCES   := fs/lunfsd.c

@@ -174,9 +174,12 @@ int operation_sync_file(struct volume *volume, struct open_file *file, bool data
 int operation_sync_volume(struct volume *volume);
 
 int operation_statfs(struct volume *volume, struct statvfs *out);
-// After an operation's -ENOSPC: files that were deleted before are freed behind their unlink's
-// back, and their space may be what was missing. True when there were some and it is free now: try
-// again.
+// The same as seen from a file or directory: below a directory that hands its project down, the
+// limits of the project are the size, if it has any.
+int operation_statfs_of(struct volume *volume, uint64_t inode, struct statvfs *out);
+// After an operation's -ENOSPC or -EDQUOT: files that were deleted before are freed behind their
+// unlink's back, and their space may be what was missing. True when there were some and it is free
+// now: try again.
 bool operation_reclaim(struct volume *volume);
 // Ends an operation that `coroutine` is in with -EINTR, if it waits for other nodes (its locks, a
 // number, free space) and has changed nothing yet, or like write whole pieces: true if so. May be

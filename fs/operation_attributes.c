@@ -215,6 +215,7 @@ static int set_attributes(struct inode *inode, const struct attributes *wanted, 
     struct transaction t;
     transaction_init(&t, inode->volume, inode->number);
     transaction_add_credits(&t, 1);
+    t.must_fit = (fields & (SET_UID | SET_GID | SET_PROJECT)) != 0;
     result = plan_acl(&t, &change);
     if (result == 0)
         result = transaction_run(&t, change_attributes, &change);

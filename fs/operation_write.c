@@ -114,6 +114,11 @@ static int fill_hole(struct writing *w, const struct extent *hole)
         needed = hole->block_count;
     uint64_t wanted = blocks_ahead(w, block, needed, hole->block_count);
     int result = file_blocks_allocate(&w->inode, block, wanted, &allocated);
+    // Of what its owners may still have, all is for this write.
+    while (result == -EDQUOT && wanted > 1) {
+        wanted = wanted > needed ? needed : wanted / 2;
+        result = file_blocks_allocate(&w->inode, block, wanted, &allocated);
+    }
     if (result == 0)
         note_ahead(w, block, block + allocated);
     return result;
@@ -129,11 +134,11 @@ static void take_run(struct writing *w, const struct extent *run)
     w->run_count++;
 }
 
-// The volume is full behind the runs so far.
-static int shorten(struct writing *w, uint64_t end_block)
+// The volume is full behind the runs so far, or a quota used up.
+static int shorten(struct writing *w, uint64_t end_block, int error)
 {
     if (end_block * BLOCK_BYTES <= w->offset)
-        return -ENOSPC;
+        return error;
     w->end_block = end_block;
     w->length = end_block * BLOCK_BYTES - w->offset;
     return 0;
@@ -148,8 +153,8 @@ static int map_blocks(struct writing *w)
         int result = file_map_lookup(&w->inode, w->open, block, &run);
         if (result == 0 && run.state == EXTENT_HOLE) {
             result = fill_hole(w, &run);
-            if (result == -ENOSPC)
-                return shorten(w, block);
+            if (result == -ENOSPC || result == -EDQUOT)
+                return shorten(w, block, result);
             if (result == 0)
                 continue;
         }

@@ -8,6 +8,7 @@
 #include "fs/base/error.h"
 #include "fs/base/sabotage.h"
 #include "fs/operation.h"
+#include "fs/quota.h"
 #include "fs/volume.h"
 #include "journal/journal.h"
 
@@ -90,4 +91,9 @@ void recovery_orphans(struct volume *volume, uint32_t slot)
         log_line(volume->log, LOG_LEVEL_WARNING, error_is_check(result) ? -result : 0,
                  "%s: the orphans of slot %u wait for another try: %s", volume->device->name, slot,
                  error_text(result));
+    result = quota_settle_slot(volume->quota, slot);
+    if (result != 0 && volume_check(volume) == 0)
+        log_line(volume->log, LOG_LEVEL_WARNING, error_is_check(result) ? -result : 0,
+                 "%s: the quota ledger of slot %u is not settled yet: %s", volume->device->name,
+                 slot, error_text(result));
 }

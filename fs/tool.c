@@ -44,7 +44,8 @@ static const struct tool_verb verbs[] = {
      tool_image},
     {"dump", "DEVICE BLOCK [--json]", "prints a block of metadata as named fields",
      "  lunfs dump /dev/mapper/lun0 superblock\n"
-     "  lunfs dump /dev/mapper/lun0 slot:3 --json     or mailbox:3, state:3, journal:3\n"
+     "  lunfs dump /dev/mapper/lun0 slot:3 --json     or mailbox:3, state:3, quota:3, ledger:3,\n"
+     "                                                journal:3\n"
      "  lunfs dump /dev/mapper/lun0 group:0           or claim, map, root\n"
      "  lunfs dump /dev/mapper/lun0 8241              any block, by its number\n",
      tool_dump},

@@ -12,6 +12,7 @@
 #include "fs/base/error.h"
 #include "fs/base/text.h"
 #include "fs/format_find.h"
+#include "fs/format_quota.h"
 #include "fs/format_text.h"
 #include "fs/tool.h"
 #include "fs/tool_dump_json.h"
@@ -48,6 +49,8 @@ static bool find_numbered(const struct geometry *g, const char *name, uint64_t *
         {"slot:", g->slot_count, geometry_heartbeat_block(g, 0), FORMAT_SLOT_BLOCKS},
         {"mailbox:", g->slot_count, geometry_mailbox_block(g, 0), FORMAT_SLOT_BLOCKS},
         {"state:", g->slot_count, geometry_slot_state_block(g, 0), FORMAT_SLOT_BLOCKS},
+        {"quota:", g->slot_count, geometry_quota_bucket_block(g, 0), FORMAT_SLOT_BLOCKS},
+        {"ledger:", g->slot_count, geometry_quota_ledger_block(g, 0, 0), FORMAT_SLOT_BLOCKS},
         {"journal:", g->slot_count, g->journal_block, g->journal_block_count},
         {"group:", g->ag_count, g->ag_base_block, (uint64_t)1 << g->ag_block_shift},
     };

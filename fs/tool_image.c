@@ -24,6 +24,7 @@
 #include "fs/base/text.h"
 #include "fs/format_decode.h"
 #include "fs/format_find.h"
+#include "fs/format_quota.h"
 #include "fs/tool.h"
 #include "journal/header.h"
 
@@ -178,6 +179,7 @@ static void follow_block(struct image *image, bool hides_content)
     struct inode_disk *inode = (struct inode_disk *)image->buffer;
     struct ag_header_disk *group = (struct ag_header_disk *)image->buffer;
     struct slot_state_disk *state = (struct slot_state_disk *)image->buffer;
+    struct quota_bucket_disk *bucket = (struct quota_bucket_disk *)image->buffer;
     struct tree_block_disk *tree = (struct tree_block_disk *)image->buffer;
     switch (le16_get(inode->header.type)) {
     case BLOCK_TYPE_INODE:
@@ -189,6 +191,9 @@ static void follow_block(struct image *image, bool hides_content)
         break;
     case BLOCK_TYPE_SLOT_STATE:
         follow_node(image, state->orphan_root, sizeof(state->orphan_root), false);
+        break;
+    case BLOCK_TYPE_QUOTA_BUCKET:
+        follow_node(image, bucket->record_root, sizeof(bucket->record_root), false);
         break;
     case BLOCK_TYPE_TREE_NODE:
         follow_node(image, tree->area, sizeof(tree->area), hides_content);
@@ -296,8 +301,11 @@ static int save_trees(struct image *image)
     const struct geometry *g = &image->geometry;
     int result = 0;
     want_groups(image);
-    for (uint32_t slot = 0; slot < g->slot_count; slot++)
+    for (uint32_t slot = 0; slot < g->slot_count; slot++) {
         want(image, geometry_slot_state_block(g, slot), false);
+        if (g->feature_ro_compat & FEATURE_RO_COMPAT_QUOTA_BLOCKS)
+            want(image, geometry_quota_bucket_block(g, slot), false);
+    }
     want(image, g->root_inode, false);
     for (; image->first_waiting != NULL && result == 0;
          image->first_waiting = image->first_waiting->next)

@@ -5,8 +5,10 @@
 
 #include "fs/base/environment.h"
 #include "fs/base/error.h"
+#include "fs/base/sabotage.h"
 #include "fs/inode.h"
 #include "fs/inode_table.h"
+#include "fs/quota.h"
 #include "fs/volume.h"
 #include "journal/journal.h"
 
@@ -48,43 +50,101 @@ void transaction_add_space_changes(struct transaction *transaction, uint32_t cou
 void transaction_change_inode(struct transaction *transaction, struct inode *inode)
 {
     inode_use_space(inode, &transaction->space);
+    inode->charge = &transaction->charge;
     inode_change(inode, transaction->handle);
     inode_table_note_change(transaction->volume, inode->number,
                             journal_transaction_ticket(transaction->handle));
 }
 
+void transaction_adopt_inode(struct transaction *transaction, struct inode *inode)
+{
+    inode_use_space(inode, &transaction->space);
+    inode->charge = &transaction->charge;
+    quota_charge_add(inode->charge, inode_uid(inode), inode_gid(inode), inode_project(inode),
+                     (int64_t)inode_block_count(inode), 1);
+}
+
+// A charge in a transaction of its own, for the simulator to find.
+static void charge_apart(struct transaction *transaction)
+{
+    struct volume *volume = transaction->volume;
+    struct quota_charge *charge = &transaction->charge;
+    journal_sync(volume->journal);
+    if (journal_transaction_begin(volume->journal, QUOTA_LEDGER_BLOCKS, &transaction->handle) != 0)
+        return;
+    if (quota_charge_is_covered(volume->quota, charge))
+        quota_charge_apply(volume->quota, charge, transaction->handle);
+    journal_transaction_end(transaction->handle);
+}
+
+static int run_change(struct transaction *transaction,
+                      int (*change)(struct transaction *transaction, void *context), void *context)
+{
+    struct quota *quota = transaction->volume->quota;
+    struct quota_charge *charge = &transaction->charge;
+    charge->count = 0;
+    int result = change(transaction, context);
+    if (result != 0 || charge->count == 0)
+        return result;
+    if (quota_charge_is_covered(quota, charge)) {
+        if (!SABOTAGE(quota_charge_apart))
+            quota_charge_apply(quota, charge, transaction->handle);
+        return 0;
+    }
+    if (transaction->undo != NULL)
+        transaction->undo(transaction, context);
+    return TRANSACTION_SHORT;
+}
+
 static int attempt(struct transaction *transaction,
                    int (*change)(struct transaction *transaction, void *context), void *context)
 {
-    int result = allocator_begin(&transaction->space, transaction->credits,
-                                 transaction->space_changes, &transaction->handle);
+    uint32_t credits = transaction->credits + quota_charge_credits(&transaction->charge);
+    int result = allocator_begin(&transaction->space, credits, transaction->space_changes,
+                                 &transaction->handle);
     if (result != 0)
         return result;
-    result = change(transaction, context);
+    result = run_change(transaction, change, context);
     if (result == 0)
         allocator_end(&transaction->space, transaction->handle);
     else
         allocator_abort(&transaction->space, transaction->handle);
+    if (result == 0 && SABOTAGE(quota_charge_apart) && transaction->charge.count > 0)
+        charge_apart(transaction);
     transaction->handle = NULL;
     return result;
+}
+
+// Before locks of lower rank are waited for the ledger goes.
+static int wait_or_take(struct transaction *transaction, int result, void *context)
+{
+    struct quota *quota = transaction->volume->quota;
+    quota_charge_end(quota, &transaction->charge);
+    result = result == TRANSACTION_WAIT ? transaction->wait(transaction, context)
+                                        : quota_take(quota, &transaction->charge);
+    transaction->space.retry_count = 0;
+    return result != 0 ? result : quota_charge_begin(quota, &transaction->charge);
 }
 
 // Whether `change` is to run again; the groups are let go.
 static bool goes_on(struct transaction *transaction, int *result, void *context)
 {
-    if (*result != TRANSACTION_WAIT)
+    if (*result != TRANSACTION_WAIT && *result != TRANSACTION_SHORT)
         return allocator_must_retry(&transaction->space, *result);
-    *result = transaction->wait(transaction, context);
-    transaction->space.retry_count = 0;
+    *result = wait_or_take(transaction, *result, context);
     return *result == 0;
 }
 
 int transaction_run(struct transaction *transaction,
                     int (*change)(struct transaction *transaction, void *context), void *context)
 {
+    struct quota *quota = transaction->volume->quota;
     int result = transaction_check_writable(transaction->volume);
+    if (result == 0)
+        result = quota_charge_begin(quota, &transaction->charge);
     if (result != 0)
         return result;
+    transaction->charge.is_unrefusable = transaction->space.uses_margin && !transaction->must_fit;
     do {
         result = allocator_reserve(&transaction->space);
         if (result != 0)
@@ -92,5 +152,6 @@ int transaction_run(struct transaction *transaction,
         result = attempt(transaction, change, context);
         allocator_release(&transaction->space);
     } while (goes_on(transaction, &result, context));
+    quota_charge_end(quota, &transaction->charge);
     return result;
 }

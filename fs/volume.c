@@ -14,6 +14,7 @@
 #include "fs/freeze.h"
 #include "fs/inode_table.h"
 #include "fs/lock_types.h"
+#include "fs/quota.h"
 #include "journal/journal.h"
 
 // --- the superblock --------------------------------------------------------------------------
@@ -152,8 +153,10 @@ static struct cache *make_cache(struct volume *volume)
 // asked for only when that node has died.
 static void ask_for_own(struct volume *volume)
 {
-    const struct lock_name names[] = {lock_name_orphans(volume->slot), lock_name_ag(volume->slot)};
-    cluster_lock_prefetch(volume->locks, names, 2, LOCK_EXCLUSIVE, 0);
+    const struct lock_name names[] = {lock_name_orphans(volume->slot), lock_name_ag(volume->slot),
+                                      lock_name_ledger(volume->slot)};
+    bool has_quotas = (volume->geometry.feature_ro_compat & FEATURE_RO_COMPAT_QUOTAS) != 0;
+    cluster_lock_prefetch(volume->locks, names, has_quotas ? 3 : 2, LOCK_EXCLUSIVE, 0);
 }
 
 static void make_core(struct volume *volume, struct lock_service *service)
@@ -163,6 +166,7 @@ static void make_core(struct volume *volume, struct lock_service *service)
     volume->allocator = allocator_new(volume);
     volume->inodes = inode_table_new(volume);
     volume->freeze = freeze_new(volume);
+    volume->quota = quota_new(volume);
     volume->damage = damage_new(volume);
 }
 
@@ -170,6 +174,8 @@ static void free_core(struct volume *volume)
 {
     damage_free(volume->damage);
     volume->damage = NULL;
+    quota_free(volume->quota);
+    volume->quota = NULL;
     freeze_free(volume->freeze);
     volume->freeze = NULL;
     lock_table_free(volume->locks);
@@ -184,6 +190,7 @@ static void free_core(struct volume *volume)
 
 static void stop_work(struct volume *volume)
 {
+    quota_stop(volume->quota);
     freeze_stop(volume->freeze);
     inode_table_stop(volume->inodes);
     allocator_stop(volume->allocator);

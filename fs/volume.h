@@ -26,6 +26,7 @@ struct inode_table;
 struct journal;
 struct lock_service;
 struct lock_table;
+struct quota;
 
 struct volume_options {
     bool read_only;
@@ -57,6 +58,7 @@ struct volume {
     struct allocator *allocator;
     struct inode_table *inodes;
     struct freeze *freeze;
+    struct quota *quota;             // NULL: nothing is charged
     struct freeze_gate *freeze_gate; // of it
     struct borrower *borrower;       // NULL: nothing is lent to the kernel
     struct journal_format_context journal_context;

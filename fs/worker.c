@@ -476,7 +476,7 @@ static void start_control(struct worker *worker)
 }
 
 // Now that nobody else can change it: a repair may have begun, and been cut off, since the first
-// look.
+// look. Who does not know a feature that is read-only compatible may read.
 static int check_state(struct worker *worker)
 {
     struct geometry now;
@@ -484,6 +484,9 @@ static int check_state(struct worker *worker)
     bool was_cut_off = result == 0 && (now.state & SUPERBLOCK_STATE_NEEDS_FSCK) != 0;
     if (was_cut_off && !worker->context->options->no_recovery)
         result = -ERROR_VOLUME_NEEDS_FSCK;
+    bool has_unknown = (now.feature_ro_compat & ~FEATURE_RO_COMPAT_KNOWN) != 0;
+    if (result == 0 && has_unknown && !worker->context->options->is_read_only)
+        result = -ERROR_SUPERBLOCK_FEATURE;
     if (result != 0)
         log_error(&worker->log.log, error_is_check(result) ? -result : 0, "%s: %s",
                   worker->context->device->path, error_text(result));

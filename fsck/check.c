@@ -27,6 +27,7 @@ static void forget_round(struct check *check)
     space_deinit(&check->space);
     overlaps_deinit(&check->overlaps);
     inode_table_deinit(&check->inodes);
+    quota_sums_deinit(&check->quotas);
     free(check->groups);
     free(check->flipped.numbers);
     free(check->strays.leaves);
@@ -39,12 +40,15 @@ static void forget_round(struct check *check)
 static int run_passes(struct check *check)
 {
     int result = pass2_groups(check);
-    if (result == 0)
+    if (result == 0) {
+        pass6_quota_blocks(check);
         result = pass3_inodes(check);
+    }
     if (result < 0)
         return result;
     pass4_directories(check);
     pass5_space(check);
+    pass6_quotas(check);
     space_pool_init(&check->pool, &check->space);
     return check_cancelled(check);
 }

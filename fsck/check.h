@@ -9,6 +9,7 @@
 //          to                                    -> inode table, space
 //   pass4  directories' parents, link counts, orphans
 //   pass5  space: every block once
+//   pass6  quotas: what records and ledgers say against what the inodes add up to
 //
 // Passes report problems and go on; a negative result means that nothing further can be checked.
 //
@@ -39,6 +40,7 @@
 #include "fsck/overlaps.h"
 #include "fsck/problem.h"
 #include "fsck/progress.h"
+#include "fsck/quota_sums.h"
 #include "fsck/space.h"
 #include "journal/journal.h"
 
@@ -105,12 +107,13 @@ struct check {
     bool has_overlay;
     struct block_reader *reader;
 
-    // passes 2 to 5, anew in each round
+    // passes 2 to 6, anew in each round
     unsigned round;
     struct check_group *groups; // ag_count of them
     struct space space;
     struct overlaps overlaps;
     struct inode_table inodes;
+    struct quota_sums quotas;     // of owners; only records if quotas are off
     struct block_numbers flipped; // blocks with one wrong bit
     struct stray_leaves strays;
     uint64_t file_count, directory_count, orphan_count;
@@ -137,6 +140,9 @@ int pass2_groups(struct check *check);
 int pass3_inodes(struct check *check);
 void pass4_directories(struct check *check);
 void pass5_space(struct check *check);
+void pass6_quota_blocks(struct check *check); // after groups
+void pass6_quota_inode(struct check *check, const struct format_inode *inode);
+void pass6_quotas(struct check *check); // after all else
 
 // --- parts of passes, for the scrub ------------------------------------------------------------
 
@@ -151,6 +157,9 @@ void pass2_group(struct check *check, uint32_t ag);
 // is not valid after it.
 void pass3_inode(struct check *check, struct inode_record *record);
 void pass3_orphan_list(struct check *check, uint32_t slot);
+// What each says by itself; a volume that has none is not asked for them.
+void pass6_quota_bucket(struct check *check, uint32_t slot);
+void pass6_quota_ledger(struct check *check, uint32_t slot);
 
 // Whether what was found so far may be put right.
 bool check_may_repair(const struct check *check);

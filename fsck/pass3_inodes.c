@@ -114,6 +114,7 @@ void pass3_inode(struct check *check, struct inode_record *record)
         return;
     compare_with_entry(check, record, &inode);
     take_fields(check, record, &inode);
+    pass6_quota_inode(check, &inode);
     walk_tree(check, disk, &inode);
 }
 

@@ -66,7 +66,8 @@ int repair_stage(struct check *check, enum problem_stage stage)
         [PROBLEM_STAGE_VOLUME] = repair_volume_blocks, [PROBLEM_STAGE_INODES] = repair_inode_fields,
         [PROBLEM_STAGE_TREES] = repair_trees,          [PROBLEM_STAGE_SHARED] = repair_shared,
         [PROBLEM_STAGE_NAMES] = repair_names,          [PROBLEM_STAGE_LINKS] = repair_links,
-        [PROBLEM_STAGE_ORPHANS] = repair_orphans,      [PROBLEM_STAGE_SPACE] = repair_space,
+        [PROBLEM_STAGE_ORPHANS] = repair_orphans,      [PROBLEM_STAGE_QUOTAS] = repair_quotas,
+        [PROBLEM_STAGE_SPACE] = repair_space,
     };
     CHECK(stage < PROBLEM_STAGE_COMMIT);
     progress_begin(&check->progress, "repair", NULL);

@@ -8,6 +8,7 @@
 //   NAMES    inodes without a name
 //   LINKS    counts of links, parents
 //   ORPHANS  what is still to be deleted or truncated
+//   QUOTAS   records that do not say what is used and lent
 //   SPACE    free space, slots of dead nodes
 //
 // All of it goes to check->changes; the disk is written when a check of the result has found
@@ -46,6 +47,11 @@ int repair_links(struct check *check);
 
 // Cuts off inodes whose truncate was under way, each by one write of its block.
 int repair_orphan_inodes(struct check *check);
+// Blocks of a slot's quotas that are not valid; -ENOSPC.
+int repair_quota_blocks(struct check *check, uint32_t slot);
+// Writes a bucket anew: the records that are known, with the numbers that are right. -ENOSPC.
+int repair_quota_records(struct check *check, uint32_t slot);
+int repair_quotas(struct check *check); // of all buckets that are wrong
 // Empties the orphan lists; one slot's.
 int repair_orphan_lists(struct check *check);
 int repair_orphan_list(struct check *check, uint32_t slot);

@@ -81,13 +81,17 @@ static int rebuild_losers(struct check *check, struct losers *losers)
 
 // --- the stage -------------------------------------------------------------------------------
 
-// An orphan list is emptied at the end anyway; what is no data and no list cannot be shared, since
-// each block says whose it is.
+// An orphan list is emptied at the end anyway, a quota bucket is written to other blocks; what is
+// no data and neither of these cannot be shared, since each block says whose it is.
 static int settle(struct check *check, const struct overlap *overlap, struct losers *losers)
 {
     for (int i = 0; i < 2; i++) {
         if (overlap->uses[i] == SPACE_ORPHAN_TREE)
             return repair_orphan_list(check, (uint32_t)overlap->owners[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (overlap->uses[i] == SPACE_QUOTA_TREE && overlap->uses[1 - i] != SPACE_DATA)
+            return repair_quota_records(check, (uint32_t)overlap->owners[i]);
     }
     if (overlap->uses[0] != SPACE_DATA && overlap->uses[1] != SPACE_DATA)
         return -ERROR_BLOCK_OWNER;

@@ -65,7 +65,7 @@ static void make_slot_state(struct check *check, uint32_t slot)
     repair_write(check, block, &disk);
 }
 
-static void repair_slot(struct check *check, uint32_t slot)
+static int repair_slot(struct check *check, uint32_t slot)
 {
     const struct geometry *g = &check->geometry;
     uint8_t block[BLOCK_BYTES] __attribute__((aligned(8)));
@@ -75,6 +75,7 @@ static void repair_slot(struct check *check, uint32_t slot)
         make_heartbeat(check, slot);
     if (!is_sound(check, BLOCK_TYPE_SLOT_STATE, geometry_slot_state_block(g, slot), slot, block))
         make_slot_state(check, slot);
+    return repair_quota_blocks(check, slot);
 }
 
 // --- the map of groups -----------------------------------------------------------------------
@@ -128,11 +129,9 @@ int repair_volume_blocks(struct check *check)
     int result = 0;
     for (size_t i = 0; i < check->flipped.count && result == 0; i++)
         result = repair_flipped(check, check->flipped.numbers[i]);
-    if (result < 0)
-        return result;
-    for (uint32_t slot = 0; slot < check->geometry.slot_count; slot++)
-        repair_slot(check, slot);
-    for (uint32_t i = 0; i < check->geometry.ag_map_block_count; i++)
+    for (uint32_t slot = 0; slot < check->geometry.slot_count && result == 0; slot++)
+        result = repair_slot(check, slot);
+    for (uint32_t i = 0; i < check->geometry.ag_map_block_count && result == 0; i++)
         repair_map_block(check, i);
-    return 0;
+    return result;
 }

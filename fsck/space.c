@@ -19,6 +19,7 @@ const char *space_use_name(enum space_use use)
         [SPACE_TREE] = "tree of inode",
         [SPACE_DATA] = "data of inode",
         [SPACE_ORPHAN_TREE] = "orphan list of slot",
+        [SPACE_QUOTA_TREE] = "quota bucket of slot",
     };
     return names[use];
 }

@@ -18,6 +18,7 @@ enum space_use {
     SPACE_TREE = 5, // a node of an inode's tree
     SPACE_DATA = 6,
     SPACE_ORPHAN_TREE = 7, // a node of a slot's orphan list; the owner is the slot
+    SPACE_QUOTA_TREE = 8,  // a node of a slot's quota bucket; likewise
 };
 
 // "the reserve of group 3", "data of inode 8241"

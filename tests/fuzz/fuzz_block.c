@@ -15,6 +15,7 @@
 #include "fs/base/check.h"
 #include "fs/format_decode.h"
 #include "fs/format_fields.h"
+#include "fs/format_quota.h"
 #include "fs/format_text.h"
 #include "fs/tree_node.h"
 #include "journal/header.h"
@@ -26,8 +27,9 @@ enum block_flags {
     IS_UNSEALED = 2, // the checksum is the script's too
 };
 
-enum { SLOT = 1, TYPE_COUNT = BLOCK_TYPE_TREE_NODE + 1, TEXT_BYTES = 65536 };
-enum { MARK_ITEMS = TYPE_COUNT, ITEM_KIND_COUNT = ITEM_REFERENCE + 1 };
+enum { TREE_SEEDS = 4 };
+enum { SLOT = 1, TYPE_COUNT = BLOCK_TYPE_QUOTA_LEDGER + 1, TEXT_BYTES = 65536 };
+enum { MARK_ITEMS = TYPE_COUNT, ITEM_KIND_COUNT = ITEM_KIND_LAST + 1 };
 
 // By type of block, then by kind of item.
 static const char *const marks[] = {
@@ -42,6 +44,8 @@ static const char *const marks[] = {
     "group header",
     "inode",
     "tree node",
+    "quota bucket",
+    "quota ledger",
     "an inner node",
     "inline content",
     "an extended attribute",
@@ -50,6 +54,7 @@ static const char *const marks[] = {
     "a free extent",
     "an orphan",
     "a reference count",
+    "a quota",
     NULL,
 };
 
@@ -80,6 +85,10 @@ static uint64_t address_of(const struct geometry *g, unsigned type)
         return geometry_mailbox_block(g, SLOT);
     case BLOCK_TYPE_SLOT_STATE:
         return geometry_slot_state_block(g, SLOT);
+    case BLOCK_TYPE_QUOTA_BUCKET:
+        return geometry_quota_bucket_block(g, SLOT);
+    case BLOCK_TYPE_QUOTA_LEDGER:
+        return geometry_quota_ledger_block(g, SLOT, 0);
     case BLOCK_TYPE_JOURNAL_HEADER:
         return geometry_journal_block(g, SLOT);
     case BLOCK_TYPE_AG_HEADER:
@@ -103,6 +112,21 @@ static struct block_expectation expectation_of(const struct geometry *g, unsigne
 }
 
 // --- tree nodes ------------------------------------------------------------------------------
+
+static int decode_quota(const struct format_item *item, const struct geometry *g,
+                        const char **reason)
+{
+    struct format_quota quota;
+    struct quota_disk again;
+    int result = format_quota_decode(item, g, &quota, reason);
+    if (result != 0)
+        return result;
+    format_quota_encode(&quota, &again);
+    CHECK(memcmp(&again, item->value, sizeof(again)) == 0);
+    CHECK(quota_key(quota.kind, quota.id) == item->key.major);
+    CHECK(geometry_quota_bucket_of(g, quota.kind, quota.id) < g->slot_count);
+    return 0;
+}
 
 static uint64_t decode_item(const struct format_item *item, const struct geometry *g)
 {
@@ -130,6 +154,9 @@ static uint64_t decode_item(const struct format_item *item, const struct geometr
         break;
     case ITEM_REFERENCE:
         result = format_reference_decode(item, &number, &count, &reason);
+        break;
+    case ITEM_QUOTA:
+        result = decode_quota(item, g, &reason);
         break;
     default:
         break;
@@ -306,6 +333,31 @@ static bool slot_state(const uint8_t *block, const struct geometry *g, uint64_t 
     return true;
 }
 
+static bool quota_bucket(const uint8_t *block, const struct geometry *g, uint64_t *reached)
+{
+    const struct quota_bucket_disk *disk = (const struct quota_bucket_disk *)block;
+    if (format_quota_bucket_check(disk, NULL) != 0)
+        return false;
+    *reached |= decode_node(disk->record_root, sizeof(disk->record_root), g);
+    return true;
+}
+
+static bool quota_ledger(const uint8_t *block)
+{
+    const struct quota_ledger_disk *disk = (const struct quota_ledger_disk *)block;
+    struct quota_ledger_disk again;
+    if (format_quota_ledger_check(disk, NULL) != 0)
+        return false;
+    memcpy(&again, disk, sizeof(again));
+    for (unsigned i = 0; i < QUOTA_LEDGER_ENTRIES; i++) {
+        struct format_quota_entry entry;
+        format_quota_entry_decode(disk, i, &entry);
+        format_quota_entry_encode(&again, i, &entry);
+    }
+    CHECK(memcmp(&again, disk, sizeof(again)) == 0);
+    return true;
+}
+
 static uint64_t decode_verified(unsigned type, const uint8_t *block, const struct geometry *g,
                                 struct text *text)
 {
@@ -326,6 +378,12 @@ static uint64_t decode_verified(unsigned type, const uint8_t *block, const struc
         break;
     case BLOCK_TYPE_SLOT_STATE:
         is_decoded = slot_state(block, g, &reached);
+        break;
+    case BLOCK_TYPE_QUOTA_BUCKET:
+        is_decoded = quota_bucket(block, g, &reached);
+        break;
+    case BLOCK_TYPE_QUOTA_LEDGER:
+        is_decoded = quota_ledger(block);
         break;
     case BLOCK_TYPE_JOURNAL_HEADER:
         is_decoded = journal_header(block, g);
@@ -436,6 +494,28 @@ static void seed_slot_state(struct slot_state_disk *disk)
     add_item(root, ITEM_ORPHAN, 4711, &orphan, sizeof(orphan));
 }
 
+static void seed_quota_bucket(struct quota_bucket_disk *disk)
+{
+    struct tree_node root = {disk->record_root, sizeof(disk->record_root)};
+    struct format_quota quota = {
+        .kind = QUOTA_PROJECT, .id = 7, .block_hard = 4096, .block_used = -3, .holders = 2};
+    struct quota_disk record;
+    format_quota_encode(&quota, &record);
+    format_node_init(root.area, root.area_bytes, 0);
+    add_item(root, ITEM_QUOTA, quota_key(QUOTA_PROJECT, 7), &record, sizeof(record));
+}
+
+static void seed_quota_ledger(struct quota_ledger_disk *disk)
+{
+    struct format_quota_entry entry = {.is_used = true,
+                                       .kind = QUOTA_GROUP,
+                                       .id = 100,
+                                       .block_share = 4096,
+                                       .inode_share = QUOTA_SHARE_ENDLESS,
+                                       .block_spent = -3};
+    format_quota_entry_encode(disk, 1, &entry);
+}
+
 static void seed_journal_header(struct journal_header_disk *disk, const struct geometry *g)
 {
     struct journal_header header = {.state = JOURNAL_STATE_IN_USE,
@@ -465,6 +545,10 @@ static void seed_block(unsigned type, uint8_t *block, struct geometry *g)
         format_ag_header_init((struct ag_header_disk *)block, g, SLOT, 100);
     else if (type == BLOCK_TYPE_INODE)
         seed_inode((struct inode_disk *)block, g);
+    else if (type == BLOCK_TYPE_QUOTA_BUCKET)
+        seed_quota_bucket((struct quota_bucket_disk *)block);
+    else if (type == BLOCK_TYPE_QUOTA_LEDGER)
+        seed_quota_ledger((struct quota_ledger_disk *)block);
 }
 
 static size_t seed(unsigned number, uint8_t *bytes)
@@ -472,11 +556,11 @@ static size_t seed(unsigned number, uint8_t *bytes)
     _Alignas(8) uint8_t block[BLOCK_BYTES] = {0};
     struct geometry g = {0};
     make_geometry(&g);
-    if (number >= BLOCK_TYPE_TREE_NODE + 4)
+    if (number >= TYPE_COUNT + TREE_SEEDS)
         return 0;
-    unsigned type = number < BLOCK_TYPE_TREE_NODE ? number : BLOCK_TYPE_TREE_NODE;
-    if (type == BLOCK_TYPE_TREE_NODE)
-        seed_tree((struct tree_block_disk *)block, number - BLOCK_TYPE_TREE_NODE, &g);
+    unsigned type = number < TYPE_COUNT ? number : BLOCK_TYPE_TREE_NODE;
+    if (number >= TYPE_COUNT)
+        seed_tree((struct tree_block_disk *)block, number - TYPE_COUNT, &g);
     else
         seed_block(type, block, &g);
     bytes[0] = (uint8_t)type;

@@ -5,7 +5,7 @@
 FUZZ_TARGETS := block journal lock_message membership control
 
 FUZZ_BASE    := fs/base/crc32c.c fs/base/text.c fs/base/error.c fs/base/check.c fs/base/memory.c
-FUZZ_FORMAT  := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c
+FUZZ_FORMAT  := fs/format.c fs/format_decode.c fs/format_node.c fs/format_fields.c fs/format_quota.c
 FUZZ_block   := $(FUZZ_BASE) $(FUZZ_FORMAT) fs/format_text.c fs/tree_node.c \
                 dlm/heartbeat_block.c journal/header.c mkfs/geometry.c
 FUZZ_journal := $(FUZZ_BASE) $(FUZZ_FORMAT) fs/journal_format.c journal/ring.c journal/header.c \

@@ -91,7 +91,7 @@ RING2_SIM_SOURCES := tests/sim/ring2_acl.c tests/sim/ring2_attributes.c tests/si
                      tests/sim/ring2_damage_met.c tests/sim/ring2_data.c \
                      tests/sim/ring2_files.c tests/sim/ring2_fsck.c tests/sim/ring2_handles.c \
                      tests/sim/ring2_history.c tests/sim/ring2_interrupt.c tests/sim/ring2_names.c \
-                     tests/sim/ring2_node.c tests/sim/ring2_protection.c tests/sim/ring2_rows.c tests/sim/ring2_tree.c tests/sim/ring2_unnamed.c \
+                     tests/sim/ring2_node.c tests/sim/ring2_protection.c tests/sim/ring2_quota.c tests/sim/ring2_rows.c tests/sim/ring2_tree.c tests/sim/ring2_unnamed.c \
                      tests/sim/disk.c tests/sim/disk_pages.c tests/sim/world.c \
                      tests/sim/sabotage_switch.c
 RING2_SIM_LIBRARIES := fsck_check fs_core fs_operations fs_core fs_structures journal dlm \
@@ -112,7 +112,7 @@ endif
 # Ring 3: whole nodes on one LUN. Its own heartbeat, transport, corosync and event loop come first, so
 # that the libraries' are not linked.
 RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c tests/sim/ring3_check_frozen.c \
-                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_replay.c \
+                     tests/sim/ring3_check_journals.c tests/sim/ring3_check_quota.c tests/sim/ring3_check_replay.c \
                      tests/sim/ring3_check_rights.c tests/sim/ring3_client.c \
                      tests/sim/ring3_content.c tests/sim/ring3_copy.c tests/sim/still_device.c \
                      tests/sim/ring3_corosync.c tests/sim/ring3_faults.c \
@@ -122,7 +122,7 @@ RING3_SIM_SOURCES := tests/sim/ring3_check.c tests/sim/ring3_check_fenced.c test
                      tests/sim/ring3_heartbeat.c tests/sim/ring3_history.c \
                      tests/sim/ring3_life.c tests/sim/ring3_machine.c tests/sim/ring3_model.c \
                      tests/sim/ring3_acl.c tests/sim/ring3_attributes.c tests/sim/ring3_lane.c \
-                     tests/sim/ring3_looks.c tests/sim/ring3_protection.c tests/sim/ring3_space.c \
+                     tests/sim/ring3_looks.c tests/sim/ring3_protection.c tests/sim/ring3_quota.c tests/sim/ring3_space.c \
                      tests/sim/ring3_times.c tests/sim/ring3_xattrs.c tests/sim/ring2_tree.c \
                      tests/sim/ring3_names.c tests/sim/ring3_ranges.c tests/sim/ring3_sight.c \
                      tests/sim/ring3_transport.c tests/sim/ring3_tree.c \

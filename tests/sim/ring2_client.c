@@ -150,13 +150,13 @@ void ring2_client_sync(struct ring2_client *client)
 void ring2_client_step(struct ring2_client *client)
 {
     static const struct {
-        unsigned share; // of 202
+        unsigned share; // of 205
         void (*step)(struct ring2_client *client);
     } steps[] = {
         {120, ring2_handles_step}, {22, ring2_names_make},      {10, ring2_names_link},
         {12, ring2_names_unlink},  {6, ring2_names_rmdir},      {12, ring2_names_rename},
         {6, ring2_names_look},     {10, ring2_attributes_step}, {2, ring2_protection_step},
-        {2, ring2_client_sync},
+        {2, ring2_client_sync},    {3, ring2_quota_step},
     };
     client->node = (unsigned)ring2_choose(client, client->history->options.node_count);
     if (client->state_count >= RING2_STATES_MAX - 1) {
@@ -165,7 +165,7 @@ void ring2_client_step(struct ring2_client *client)
     }
     if (ring2_protection_undo(client))
         return;
-    uint64_t dice = ring2_choose(client, 202);
+    uint64_t dice = ring2_choose(client, 205);
     unsigned i = 0;
     while (dice >= steps[i].share)
         dice -= steps[i++].share;

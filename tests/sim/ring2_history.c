@@ -206,6 +206,7 @@ static void make_tops(void *argument)
     }
     if (history->is_nearly_full || history->is_fragmented)
         ring2_history_fill(history);
+    ring2_quota_begin(history);
     CHECK(operation_sync_volume(volume) == 0);
 }
 

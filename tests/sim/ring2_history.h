@@ -19,6 +19,7 @@
 //   ring2_rows.c    proof of what was done    ring2_unnamed.c  files without a name
 //                                         ring2_acl.c         access control lists
 //                                         ring2_protection.c  immutable, append-only
+//                                         ring2_quota.c       limits
 #pragma once
 
 #include <stdbool.h>
@@ -108,6 +109,7 @@ struct ring2_history {
     bool is_full;             // it came, and nothing was deleted since
     bool is_checking;         // a cut is being looked at
     bool after_crash;         // the last life ended in one
+    unsigned quota_probes;    // that must not see quotas turned on or off
 };
 
 void ring2_history_run(const struct ring2_options *options, struct ring2_result *result);
@@ -169,6 +171,9 @@ void ring2_names_look(struct ring2_client *client);
 void ring2_attributes_step(struct ring2_client *client);
 void ring2_acl_step(struct ring2_client *client, unsigned node);
 void ring2_protection_step(struct ring2_client *client);
+// Quotas, if the seed says so: on from the beginning, and one step of a client.
+void ring2_quota_begin(struct ring2_history *history);
+void ring2_quota_step(struct ring2_client *client);
 // Takes away what a crash has left protected: true if there was something.
 bool ring2_protection_undo(struct ring2_client *client);
 // Ends all handles.

@@ -349,6 +349,7 @@ struct ring3 {
     struct ring3_fenced fenced;
     unsigned faults_left;
     LIST_HEAD(sequels, sequel) sequels; // what faults have yet to do
+    struct ring3_quota *quota;          // ring3_quota.h; NULL: no quotas
     uint64_t work_ns;                   // about how long the clients' part lasts
 };
 

@@ -5,6 +5,7 @@
 //
 //   ring3_check_fenced.c    I1, I4: nothing of a life lands once a living one takes it for fenced
 //   ring3_check_frozen.c    rule 24: nothing lands on a frozen volume
+//   ring3_check_quota.c     limits: nobody has more, or is refused less (ring3_quota.h)
 //   ring3_check_rights.c    I1: no two living nodes hold rights that exclude each other
 //   ring3_check_replay.c    I2: a replay that is cut off and repeated comes to the same as one
 //   ring3_check_journals.c  I2: no block is live in two journals

@@ -18,6 +18,7 @@
 #include "tests/sim/ring2_fsck.h"
 #include "tests/sim/ring2_node.h"
 #include "tests/sim/ring3.h"
+#include "tests/sim/ring3_quota.h"
 #include "tests/sim/ring3_tree.h"
 
 // --- what parts call ---------------------------------------------------------------------------
@@ -303,6 +304,7 @@ static void set_up(void *argument)
         snprintf(name, sizeof(name), "data%u", i);
         make_shared(job->ring3, volume, RING3_FILE, name);
     }
+    ring3_quota_set_up(job->ring3, job->life);
     CHECK(operation_sync_volume(volume) == 0);
     job->is_done = true;
 }
@@ -311,6 +313,7 @@ static void verify(void *argument)
 {
     struct job *job = argument;
     ring3_verify(job->ring3, job->life);
+    ring3_quota_verify(job->ring3, job->life);
     job->is_done = true;
 }
 
@@ -366,6 +369,7 @@ static void run_parts(struct ring3 *ring3)
     for (unsigned i = 0; i < ring3->client_count; i++)
         coroutine_start(ring3->scheduler, "client", ring3_client_work, ring3->clients[i]);
     ring3_freezes_start(ring3);
+    ring3_quota_start(ring3);
     ring3_faults_start(ring3);
     run_until(ring3, 4 * ring3->work_ns, faults_may_end);
     if (ring3->result.is_failed)
@@ -399,6 +403,7 @@ static void end(struct ring3 *ring3)
         ring3_machine_deinit(&ring3->machines[i]);
     ring3_tree_free(ring3->tree);
     ring3_memories_deinit(&ring3->memories);
+    ring3_quota_free(ring3);
     sim_disk_free(ring3->disk);
     world_run(ring3->world); // frames under way find nobody
     ring3_totem_free(ring3->totem);

@@ -35,6 +35,7 @@ int main(int argc, char **argv)
                                            "zero_",
                                            "allocator_",
                                            "damage_",
+                                           "quota_charge_apart",
                                            "journal_skip_data_flush",
                                            "journal_skip_revoke",
                                            "journal_ack_before_flush",

@@ -32,6 +32,7 @@ static const struct {
     {"mode_pr_beside_cw", "that exclude each other", "whole nodes: writers beside readers"},
     {"journal_skip_retire", "is live in the journals of", "whole nodes: one journal a block"},
     {"journal_replay_once", "a replay that was cut off", "whole nodes: replays repeated"},
+    {"quota_refuse_alone", "quotas: EDQUOT for", "whole nodes: limits"},
     {"dlm_forget_dead_ranges", "of it, through life", "whole nodes: byte ranges"},
 };
 
@@ -39,6 +40,8 @@ int main(int argc, char **argv)
 {
     static const char *const prefixes[] = {"cluster_",
                                            "freeze_",
+                                           "quota_share_lost",
+                                           "quota_refuse_alone",
                                            "recovery_",
                                            "takeover_",
                                            "dlm_forget_dead_master",

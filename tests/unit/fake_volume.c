@@ -494,6 +494,12 @@ int operation_statfs(struct volume *volume, struct statvfs *out)
     return 0;
 }
 
+int operation_statfs_of(struct volume *volume, uint64_t inode, struct statvfs *out)
+{
+    (void)inode;
+    return operation_statfs(volume, out);
+}
+
 // --- range locks -------------------------------------------------------------------------------
 
 static bool conflicts(const struct range_lock *a, const struct range_lock *b)

@@ -352,3 +352,13 @@ UNIT_TESTS += tests/unit/test_helper_process
 tests/unit/test_helper_process_SOURCES   := tests/unit/test_helper_process.c
 tests/unit/test_helper_process_LIBRARIES := frontend dlm base
 tests/unit/test_helper_process_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_format_quota
+tests/unit/test_format_quota_SOURCES   := tests/unit/test_format_quota.c
+tests/unit/test_format_quota_LIBRARIES := format base
+tests/unit/test_format_quota_LDLIBS    := -lcmocka
+
+UNIT_TESTS += tests/unit/test_quota
+tests/unit/test_quota_SOURCES   := tests/unit/test_quota.c $(OPERATION_WORLD)
+tests/unit/test_quota_LIBRARIES := $(OPERATION_LIBRARIES)
+tests/unit/test_quota_LDLIBS    := -lcmocka -lz

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 LIBRARIES += wreck
-wreck_SHELL := tests/wreck/wrecks.c tests/wreck/wrecks_volume.c tests/wreck/wrecks_files.c \
-               tests/wreck/wreck_parts.c tests/wreck/populate.c tests/wreck/image.c \
+wreck_SHELL := tests/wreck/wrecks.c tests/wreck/wrecks_volume.c tests/wreck/wrecks_files.c tests/wreck/wrecks_quotas.c \
+               tests/wreck/wreck_parts.c tests/wreck/populate.c tests/wreck/populate_quotas.c tests/wreck/image.c \
                tests/wreck/image_device.c tests/wreck/crash.c
 
 TEST_PROGRAMS += tests/lunfs-wreck tests/lunfs-fill tests/repair-cuts

@@ -9,7 +9,9 @@
 
 #include "fs/base/siphash.h"
 #include "fs/format_decode.h"
+#include "fs/format_quota.h"
 #include "fsck/tree_build.h"
+#include "tests/wreck/populate_quotas.h"
 
 enum { MANY_ENTRIES = 400, FRAGMENTS = 300, HASH_SHIFT = 9, ENTRIES_MAX = 1024 };
 
@@ -375,6 +377,20 @@ static uint64_t make_small(struct populator *p, uint32_t mode, size_t size)
     return make_file(p, mode, size, 1, &content);
 }
 
+static void make_buckets(struct populator *p)
+{
+    for (uint32_t slot = 0; slot < p->image->g.slot_count; slot++) {
+        struct tree_build_items items;
+        uint64_t block = geometry_quota_bucket_block(&p->image->g, slot);
+        struct quota_bucket_disk *disk =
+            image_block_new(p->image, BLOCK_TYPE_QUOTA_BUCKET, block, slot);
+        populate_records(p->image, slot, &items);
+        build_tree(p, slot, disk->record_root, sizeof(disk->record_root), &items);
+        tree_build_items_deinit(&items);
+        image_seal(p->image, block);
+    }
+}
+
 void populate(struct image *image)
 {
     struct populator p;
@@ -385,6 +401,9 @@ void populate(struct image *image)
     uint64_t root = image->g.root_inode;
     open_group(&p, image);
     uint64_t large = make_large(&p);
+    image_set(image, large, "uid", POPULATE_USER);
+    image_set(image, large, "gid", POPULATE_GROUP);
+    image_set(image, large, "project_id", POPULATE_PROJECT);
     add_entry(&p, entries, "large", large);
     add_entry(&p, entries, "small", make_small(&p, S_IFREG | 0644, 2000));
     add_entry(&p, entries, "link", make_small(&p, S_IFLNK | 0777, 1500));
@@ -395,6 +414,8 @@ void populate(struct image *image)
     add_entry(&p, entries, "many", make_many(&p, &entries[1], root));
     add_entry(&p, entries, "empty", make_directory(&p, take_blocks(&p, 1), root, 2, &entries[1]));
     make_directory(&p, root, root, 2 + 3, entries);
+    make_buckets(&p);
+    populate_ledgers(image);
     close_group(&p);
     free(entries);
 }
@@ -405,6 +426,7 @@ uint64_t populate_nameless(struct image *image, uint32_t link_count, unsigned ex
     open_group(&p, image);
     uint64_t number = make_fragmented(&p, link_count, extent_count);
     close_group(&p);
+    populate_charge(image, number);
     return number;
 }
 

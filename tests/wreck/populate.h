@@ -6,6 +6,7 @@
 //                attributes (long ones), fifo, sub/ (with hard, a second link to large), many/ (a
 //                tree of 400 entries), empty/
 //   group 0      fragmented free space: a tree of free extents
+//   quotas       on (tests/wreck/populate_quotas.h)
 #pragma once
 
 #include "tests/wreck/image.h"

@@ -14,6 +14,9 @@ static const struct wreck *at(const struct wreck *wrecks, size_t *number)
 
 const struct wreck *wreck_at(size_t number)
 {
-    const struct wreck *wreck = at(wrecks_volume, &number);
-    return wreck != NULL ? wreck : at(wrecks_files, &number);
+    static const struct wreck *const tables[] = {wrecks_volume, wrecks_files, wrecks_quotas};
+    const struct wreck *wreck = NULL;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && wreck == NULL; i++)
+        wreck = at(tables[i], &number);
+    return wreck;
 }

@@ -13,6 +13,7 @@ struct wreck {
 // The tables, each closed by a NULL problem.
 extern const struct wreck wrecks_volume[];
 extern const struct wreck wrecks_files[];
+extern const struct wreck wrecks_quotas[];
 
 // The number-th; NULL behind the last one.
 const struct wreck *wreck_at(size_t number);

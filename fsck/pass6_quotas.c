@@ -64,7 +64,7 @@ void pass6_quota_bucket(struct check *check, uint32_t slot)
     CLEANUP_FREE struct quota_bucket_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
     uint64_t block = geometry_quota_bucket_block(&check->geometry, slot);
-    const char *reason = quota_bucket_read(check, slot, disk);
+    const char *reason = quota_blocks_read_bucket(check, slot, disk);
     if (reason != NULL) {
         problem_report(&check->problems, PROBLEM_QUOTA_BUCKET, block, "%s (slot %u)", reason, slot);
         return;
@@ -101,7 +101,7 @@ void pass6_quota_ledger(struct check *check, uint32_t slot)
     CLEANUP_FREE struct quota_ledger_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
     for (unsigned index = 0; index < QUOTA_LEDGER_BLOCKS; index++) {
-        const char *reason = quota_ledger_read(check, slot, index, disk);
+        const char *reason = quota_blocks_read_ledger(check, slot, index, disk);
         if (reason != NULL)
             problem_report(&check->problems, PROBLEM_QUOTA_LEDGER,
                            geometry_quota_ledger_block(&check->geometry, slot, index),

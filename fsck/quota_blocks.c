@@ -20,7 +20,8 @@ bool quota_blocks_count(const struct check *check)
            (check->geometry.feature_ro_compat & FEATURE_RO_COMPAT_QUOTAS) != 0;
 }
 
-const char *quota_bucket_read(struct check *check, uint32_t slot, struct quota_bucket_disk *disk)
+const char *quota_blocks_read_bucket(struct check *check, uint32_t slot,
+                                     struct quota_bucket_disk *disk)
 {
     const char *reason = NULL;
     int result =
@@ -86,8 +87,8 @@ static const char *read_alone(struct check *check, uint32_t slot, unsigned index
     return format_quota_ledger_check(disk, &reason) < 0 ? reason : entries_broken(disk, NULL);
 }
 
-const char *quota_ledger_read(struct check *check, uint32_t slot, unsigned index,
-                              struct quota_ledger_disk *disk)
+const char *quota_blocks_read_ledger(struct check *check, uint32_t slot, unsigned index,
+                                     struct quota_ledger_disk *disk)
 {
     CLEANUP_FREE struct quota_ledger_disk *earlier = malloc(sizeof(*earlier));
     CHECK(earlier != NULL);

@@ -16,6 +16,7 @@ bool quota_blocks_count(const struct check *check);
 
 // What is wrong with the block, which is read to `disk`; NULL: nothing. The bucket's tree is not
 // looked at.
-const char *quota_bucket_read(struct check *check, uint32_t slot, struct quota_bucket_disk *disk);
-const char *quota_ledger_read(struct check *check, uint32_t slot, unsigned index,
-                              struct quota_ledger_disk *disk);
+const char *quota_blocks_read_bucket(struct check *check, uint32_t slot,
+                                     struct quota_bucket_disk *disk);
+const char *quota_blocks_read_ledger(struct check *check, uint32_t slot, unsigned index,
+                                     struct quota_ledger_disk *disk);

@@ -129,7 +129,7 @@ static void repair_ledger(struct check *check, uint32_t slot, unsigned index)
 {
     CLEANUP_FREE struct quota_ledger_disk *disk = malloc(sizeof(*disk));
     CHECK(disk != NULL);
-    if (quota_ledger_read(check, slot, index, disk) == NULL)
+    if (quota_blocks_read_ledger(check, slot, index, disk) == NULL)
         return;
     format_quota_ledger_init(disk, &check->geometry, slot, index);
     repair_write(check, geometry_quota_ledger_block(&check->geometry, slot, index), disk);
@@ -143,7 +143,8 @@ int repair_quota_blocks(struct check *check, uint32_t slot)
         return 0;
     for (unsigned index = 0; index < QUOTA_LEDGER_BLOCKS; index++)
         repair_ledger(check, slot, index);
-    return quota_bucket_read(check, slot, disk) == NULL ? 0 : repair_quota_records(check, slot);
+    return quota_blocks_read_bucket(check, slot, disk) == NULL ? 0
+                                                               : repair_quota_records(check, slot);
 }
 
 int repair_quotas(struct check *check)

@@ -86,6 +86,17 @@ static int add_ledger(struct quota *quota, uint32_t slot, struct quota_row *rows
     return result;
 }
 
+// As of now: the record knows only what is settled.
+static void end_graces(struct quota_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].blocks <= (int64_t)rows[i].limits.block_soft)
+            rows[i].block_until_s = 0;
+        if (rows[i].inodes <= (int64_t)rows[i].limits.inode_soft)
+            rows[i].inode_until_s = 0;
+    }
+}
+
 static int add_ledgers(struct quota *quota, uint64_t holders, struct quota_row *rows, size_t count)
 {
     int result = 0;
@@ -93,6 +104,7 @@ static int add_ledgers(struct quota *quota, uint64_t holders, struct quota_row *
         if ((holders >> slot & 1) != 0)
             result = add_ledger(quota, slot, rows, count);
     }
+    end_graces(rows, count);
     return result;
 }
 

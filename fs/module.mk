@@ -23,7 +23,7 @@ frontend_SHELL := fs/fuse_caller.c fs/fuse_mount.c fs/fuse_server.c fs/fuse_serv
                   fs/guard_helper.c fs/guard_lock.c fs/guard_processes.c fs/guard_watchdog.c fs/io_buffers.c fs/lane.c fs/lane_fuse.c fs/log_daemon.c \
                   fs/run_lock.c fs/sandbox.c fs/startup.c fs/volume_probe.c
 # The control protocol and what it tells; who uses it links -ljson-c.
-frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_scrub.c fs/status_volume.c
+frontend_SHELL += fs/control_client.c fs/control_request.c fs/control_server.c fs/status.c fs/status_freeze.c fs/status_quota.c fs/status_scrub.c fs/status_volume.c
 
 PROGRAMS += mount.lunfs
 mount.lunfs_SOURCES   := fs/mount_lunfs.c
@@ -67,7 +67,8 @@ lunfsd_LDLIBS    := -lfuse3 -lseccomp -levent_core -ljson-c -laio -lcpg -lquorum
 PROGRAMS += lunfs
 lunfs_SOURCES   := fs/tool.c fs/tool_df.c fs/tool_dump.c fs/tool_dump_json.c fs/tool_fence.c fs/tool_freeze.c \
                    fs/tool_image.c fs/tool_info.c \
-                   fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c fs/tool_scrub.c \
+                   fs/tool_locks.c fs/tool_nodes.c fs/tool_options.c fs/tool_probe.c fs/tool_quota.c \
+                   fs/tool_quota_request.c fs/tool_quota_text.c fs/tool_scrub.c \
                    fs/tool_stat.c fs/tool_target.c
 lunfs_LIBRARIES := frontend fsck_check journal format base
 lunfs_LDLIBS    := -ljson-c

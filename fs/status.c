@@ -22,6 +22,7 @@
 #include "fs/operation.h"
 #include "fs/solo.h"
 #include "fs/status_freeze.h"
+#include "fs/status_quota.h"
 #include "fs/status_scrub.h"
 #include "fs/status_volume.h"
 #include "fs/volume.h"
@@ -442,6 +443,20 @@ static int handle_scrub(struct status_source *source, struct json_object *argume
     return error;
 }
 
+// --- quotas ------------------------------------------------------------------------------------
+
+#define QUOTA_HANDLER(name)                                                                        \
+    static int handle_quota_##name(struct status_source *source, struct json_object *arguments,    \
+                                   struct json_object *result, const char **why)                   \
+    {                                                                                              \
+        return status_quota_##name(source->volume, arguments, result, why);                        \
+    }
+QUOTA_HANDLER(state)
+QUOTA_HANDLER(switch)
+QUOTA_HANDLER(report)
+QUOTA_HANDLER(show)
+QUOTA_HANDLER(set)
+
 // --- dispatch --------------------------------------------------------------------------------
 
 static const struct {
@@ -460,6 +475,11 @@ static const struct {
     {"thaw", handle_thaw, true},
     {"freeze-state", handle_freeze_state, true},
     {"scrub", handle_scrub, true},
+    {"quota-state", handle_quota_state, true},
+    {"quota-switch", handle_quota_switch, true},
+    {"quota-report", handle_quota_report, true},
+    {"quota-show", handle_quota_show, true},
+    {"quota-set", handle_quota_set, true},
 };
 
 int status_handle(void *context, const char *verb, struct json_object *arguments,

@@ -4,7 +4,8 @@
 //   info   the volume, this mount's state, its counters     locks  who holds or waits for what
 //   nodes  the members, and why the cluster waits           df     free space
 //   stat   one inode and its extents                        fence, fence-confirm
-//   freeze, thaw, freeze-state (fs/status_freeze.h), scrub (fs/status_scrub.h)
+//   freeze, thaw, freeze-state (fs/status_freeze.h), scrub (fs/status_scrub.h),
+//   quota-state, quota-switch, quota-report, quota-show, quota-set (fs/status_quota.h)
 #pragma once
 
 struct cluster;

@@ -53,6 +53,15 @@ static const struct tool_verb verbs[] = {
      "  lunfs scrub /vm\n"
      "  lunfs scrub /vm --rate 5     reads at most 5 MiB a second; 0: as fast as it goes\n",
      tool_scrub},
+    {"quota", "report|show|set|on|off MOUNT [OPTIONS]",
+     "shows and sets what users, groups and projects may use",
+     "  lunfs quota on /vm                       counts all files once; changes wait meanwhile\n"
+     "  lunfs quota report /vm                   or --users, --groups, --projects; --json\n"
+     "  lunfs quota show /vm --user alice        without an owner: whether quotas are on\n"
+     "  lunfs quota set /vm --project 7 --hard 500G --soft 450G --grace 3d\n"
+     "  lunfs quota set /vm --group kvm --inodes-hard 10000 --inodes-soft none\n"
+     "  lunfs quota off /vm                      limits are kept\n",
+     tool_quota},
     {"probe", "DEVICE [--udev]", "tells whether a device holds a lunfs volume",
      "  lunfs probe /dev/sdb\n"
      "  lunfs probe /dev/sdb --udev  as properties for udev\n",

@@ -35,6 +35,7 @@ int tool_thaw(const struct tool_verb *verb, int argc, char **argv);
 int tool_image(const struct tool_verb *verb, int argc, char **argv);
 int tool_dump(const struct tool_verb *verb, int argc, char **argv);
 int tool_scrub(const struct tool_verb *verb, int argc, char **argv);
+int tool_quota(const struct tool_verb *verb, int argc, char **argv);
 int tool_probe(const struct tool_verb *verb, int argc, char **argv);
 
 // "lunfs: ..." on standard error; returns `exit_code`.

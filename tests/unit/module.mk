@@ -362,3 +362,8 @@ UNIT_TESTS += tests/unit/test_quota
 tests/unit/test_quota_SOURCES   := tests/unit/test_quota.c $(OPERATION_WORLD)
 tests/unit/test_quota_LIBRARIES := $(OPERATION_LIBRARIES)
 tests/unit/test_quota_LDLIBS    := -lcmocka -lz
+
+UNIT_TESTS += tests/unit/test_tool_quota
+tests/unit/test_tool_quota_SOURCES   := tests/unit/test_tool_quota.c fs/tool_quota_request.c fs/tool_quota_text.c
+tests/unit/test_tool_quota_LIBRARIES := base
+tests/unit/test_tool_quota_LDLIBS    := -lcmocka

@@ -39,6 +39,10 @@ static struct lock_name lock_name_of(const struct scrub_object *object)
         return lock_name_superblock();
     case SCRUB_ORPHANS:
         return lock_name_orphans((uint32_t)object->id);
+    case SCRUB_QUOTA:
+        return lock_name_quota((uint32_t)object->id);
+    case SCRUB_LEDGER:
+        return lock_name_ledger((uint32_t)object->id);
     case SCRUB_MAP:
         return lock_name_ag_map();
     case SCRUB_GROUP:

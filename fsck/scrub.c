@@ -10,6 +10,7 @@
 #include "fs/base/memory.h"
 #include "fsck/block_reader.h"
 #include "fsck/check.h"
+#include "fsck/quota_blocks.h"
 
 // So that a cancel is not slept over.
 static const uint64_t nap_ns = 200000000;
@@ -110,6 +111,9 @@ static int look_at_superblocks(struct scrub *scrub)
     scrub->online.blocks_read += FORMAT_SUPERBLOCK_COUNT;
     if (check->finding.chosen < 0)
         check->finding.chosen = 0;
+    else // another node may have turned quotas on
+        check->geometry.feature_ro_compat =
+            check->finding.places[check->finding.chosen].geometry.feature_ro_compat;
     pass0_compare_copies(check);
     return done(scrub);
 }
@@ -141,6 +145,27 @@ static int look_at_orphan_lists(struct scrub *scrub)
         pass3_orphan_list(&scrub->check, slot);
         result = done(scrub);
         scrub->status.done++;
+    }
+    return result;
+}
+
+// Whether their sums are right follows only from all inodes together.
+static int look_at_quotas(struct scrub *scrub)
+{
+    static const struct {
+        enum scrub_kind kind;
+        void (*look)(struct check *check, uint32_t slot);
+    } blocks[] = {{SCRUB_QUOTA, pass6_quota_bucket}, {SCRUB_LEDGER, pass6_quota_ledger}};
+    uint32_t count = quota_blocks_exist(&scrub->check) ? scrub->check.geometry.slot_count : 0;
+    int result = 0;
+    begin(scrub, "quotas", count);
+    for (uint32_t i = 0; i < 2 * count && result == 0; i++) {
+        result = take(scrub, blocks[i % 2].kind, i / 2);
+        if (result != 0)
+            break;
+        blocks[i % 2].look(&scrub->check, i / 2);
+        result = done(scrub);
+        scrub->status.done = (i + 1) / 2;
     }
     return result;
 }
@@ -307,6 +332,8 @@ int scrub_run(struct scrub *scrub)
         result = look_at_slots(scrub);
     if (result == 0)
         result = look_at_orphan_lists(scrub);
+    if (result == 0)
+        result = look_at_quotas(scrub);
     if (result == 0)
         result = look_at_groups(scrub);
     return result == 0 ? look_at_inodes(scrub) : result;

@@ -5,7 +5,8 @@
 // with an object by itself: a flipped bit in any block of metadata, fields, trees, counts. What
 // follows only from all objects together (links, space used twice or lost) is left to fsck.lunfs.
 //
-//   superblocks ─► claim, slots ─► orphan lists ─► map ─► groups ─► inodes, from the root on
+//   superblocks ─► claim, slots ─► orphan lists ─► quotas ─► map ─► groups ─► inodes, from the root
+//   on
 //
 // What a directory named may be gone when its turn comes, and something else stand there. So an
 // inode that is not right is looked at again, with the directory held that named it, and only if it
@@ -31,7 +32,15 @@ struct environment;
 struct log;
 struct scrub;
 
-enum scrub_kind { SCRUB_SUPERBLOCK, SCRUB_ORPHANS, SCRUB_MAP, SCRUB_GROUP, SCRUB_INODE };
+enum scrub_kind {
+    SCRUB_SUPERBLOCK,
+    SCRUB_ORPHANS,
+    SCRUB_QUOTA,  // a slot's bucket of records
+    SCRUB_LEDGER, // a slot's
+    SCRUB_MAP,
+    SCRUB_GROUP,
+    SCRUB_INODE,
+};
 
 struct scrub_object {
     enum scrub_kind kind;

@@ -8,6 +8,7 @@
 #include "fs/base/random.h"
 #include "fs/damage.h"
 #include "fs/format_decode.h"
+#include "fs/quota.h"
 #include "fs/scrubber.h"
 #include "tests/unit/operation_world.h"
 
@@ -49,6 +50,25 @@ static void fill(void *argument)
         snprintf(name, sizeof(name), "one of so many names that the tree has levels %d", i);
         assert_int_equal(operation_unlink(w->volume, directory_inode, name), 0);
     }
+}
+
+static void turn_quotas_on(void *argument)
+{
+    struct operation_world *w = argument;
+    struct quota_status quotas;
+    assert_int_equal(quota_switch(w->volume->quota, true), 0);
+    do {
+        environment_sleep(w->volume->environment, 1000000);
+        assert_int_equal(quota_get_status(w->volume->quota, &quotas), 0);
+    } while (quotas.phase == QUOTA_TURNS_ON);
+    assert_int_equal(quotas.phase, QUOTA_ON);
+}
+
+// Until all of the ledger is settled: what is flipped then is written by nobody.
+static void let_quotas_rest(void *argument)
+{
+    struct operation_world *w = argument;
+    environment_sleep(w->volume->environment, UINT64_C(60000000000));
 }
 
 static void make_orphan(void *argument)
@@ -159,6 +179,9 @@ static void list_targets(const struct operation_world *world, struct targets *ta
         add(targets, "slot state", geometry_slot_state_block(g, slot));
         add(targets, "journal header", geometry_journal_block(g, slot));
         add(targets, "journal header", geometry_journal_block(g, slot) + 1);
+        add(targets, "quota bucket", geometry_quota_bucket_block(g, slot));
+        for (unsigned i = 0; i < QUOTA_LEDGER_BLOCKS; i++)
+            add(targets, "quota ledger", geometry_quota_ledger_block(g, slot, i));
     }
     add(targets, "group header", group);
     add(targets, "free tree",
@@ -205,8 +228,10 @@ static void test_every_kind_of_block(void **state)
     struct targets targets;
     random_init(&random, 5);
     operation_world_run(world, fill);
+    operation_world_run(world, turn_quotas_on);
     operation_world_remount(world);
     operation_world_run(world, make_orphan);
+    operation_world_run(world, let_quotas_rest);
     begin(world);
     assert_int_equal(scrub(world), 0);
     assert_false(damage_is_known(world->volume->damage));
@@ -252,6 +277,7 @@ static void test_busy_volume(void **state)
 {
     struct operation_world *world = *state;
     operation_world_run(world, fill);
+    operation_world_run(world, turn_quotas_on);
     begin(world);
     operation_world_run(world, work_and_scrub);
     end(world);

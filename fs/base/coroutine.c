@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "fs/base/check.h"
+#include "fs/base/sanitizer.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -31,7 +32,8 @@ struct context {
 #else
     ucontext_t context;
 #endif
-    void *fake_stack; // AddressSanitizer's
+    void *fake_stack;      // AddressSanitizer's
+    void *sanitizer_stack; // ThreadSanitizer's
 };
 
 struct coroutine {
@@ -116,6 +118,7 @@ static void switch_end(struct context *to, const void **old_stack, size_t *old_b
 
 static void context_switch(struct context *from, struct context *to)
 {
+    sanitizer_stack_enter(to->sanitizer_stack);
 #if defined(__x86_64__)
     context_swap(&from->stack_pointer, to->stack_pointer);
 #else
@@ -139,6 +142,7 @@ static void leave_to_main(struct scheduler *scheduler, struct coroutine *corouti
 static void run(struct scheduler *scheduler, struct coroutine *coroutine)
 {
     scheduler->current = coroutine;
+    scheduler->main.sanitizer_stack = sanitizer_stack_current();
     switch_begin(&scheduler->main, stack_lowest(coroutine), STACK_BYTES);
     context_switch(&scheduler->main, &coroutine->context);
     switch_end(&scheduler->main, NULL, NULL);
@@ -271,6 +275,7 @@ static void recycle_finished(struct scheduler *scheduler)
         return;
     scheduler->finished = NULL;
     scheduler->alive--;
+    sanitizer_stack_free(coroutine->context.sanitizer_stack);
     if (scheduler->pool_count >= scheduler->pool_max) {
         coroutine_destroy(coroutine);
         return;
@@ -289,6 +294,7 @@ struct coroutine *coroutine_start(struct scheduler *scheduler, const char *name,
     coroutine->local = NULL;
     coroutine->is_waiting = false;
     context_prepare(coroutine, scheduler);
+    coroutine->context.sanitizer_stack = sanitizer_stack_new();
     scheduler->alive++;
     TAILQ_INSERT_TAIL(&scheduler->ready, coroutine, link);
     return coroutine;

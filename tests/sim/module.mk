@@ -32,6 +32,12 @@ TEST_PROGRAMS += tests/journal-sim
 tests/journal-sim_SOURCES   := tests/sim/journal_sim.c $(JOURNAL_SIM_SOURCES)
 tests/journal-sim_LIBRARIES := journal base
 
+ifneq ($(SABOTAGE),)
+TEST_PROGRAMS += tests/sabotage-journal
+tests/sabotage-journal_SOURCES   := tests/sim/sabotage_journal.c tests/sim/sabotage_hunt.c $(JOURNAL_SIM_SOURCES)
+tests/sabotage-journal_LIBRARIES := journal base
+endif
+
 # Membership: whole lives of nodes, their heartbeats and leases, under a simulated corosync.
 MEMBERSHIP_SIM_SOURCES := tests/sim/membership_check.c tests/sim/membership_corosync.c \
                           tests/sim/membership_disk.c tests/sim/membership_found.c \

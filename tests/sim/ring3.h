@@ -53,8 +53,8 @@ enum {
 
 #define RING3_MS ((uint64_t)1000000)
 
-// Corosync makes a ring this long after a machine has come or gone, at most; a worker that ended, or
-// a machine that is turned on, has tried to mount after so long.
+// Corosync makes a ring this long after a machine has come or gone, at most; a worker that ended,
+// or a machine that is turned on, has tried to mount after so long.
 #define RING3_RING_NS  (1300 * RING3_MS)
 #define RING3_MOUNT_NS (3400 * RING3_MS)
 
@@ -339,7 +339,7 @@ struct ring3 {
     struct ring3_client *clients[RING3_CLIENTS_MAX];
     unsigned clients_at_work;
     uint64_t operations_left;
-    uint64_t operations_healed; // that come when the faults are over
+    uint64_t operations_healed;                // that come when the faults are over
     struct sim_disk *copies[RING3_COPIES_MAX]; // made while the volume was frozen
     bool is_healing;                           // no new faults
     uint64_t healed_ns;                        // since when

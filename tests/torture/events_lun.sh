@@ -20,7 +20,7 @@ lines_said() {
     wc -l < "$RUN_DIR/$1/log/lunfs"
 }
 has_ended_since() {
-    tail -n "+$(($2 + 1))" "$RUN_DIR/$1/log/lunfs" | grep -qE 'LUNFS-14[0-9][0-9]'
+    tail -n "+$(($2 + 1))" "$RUN_DIR/$1/log/lunfs" | grep -E 'LUNFS-14[0-9][0-9]' > /dev/null
 }
 
 # What hung fails before it comes back, as a device whose timeout is shorter than the lease assumes.

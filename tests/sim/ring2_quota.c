@@ -157,6 +157,18 @@ static void probe_inodes(struct probe *probe)
         ring2_fail(client->history, "a file above the limit of files answered %d", result);
 }
 
+static void use_file(struct probe *probe, struct open_file *file)
+{
+    struct ring2_client *client = probe->client;
+    if (ring2_goes_on(client->history))
+        write_probe(probe, file);
+    if (ring2_goes_on(client->history))
+        check_refusal(probe);
+    if (ring2_goes_on(client->history))
+        probe_inodes(probe);
+    operation_release(ring2_volume_of(client), file); // after a crash, too
+}
+
 static void use_up(struct probe *probe)
 {
     struct ring2_client *client = probe->client;
@@ -165,20 +177,11 @@ static void use_up(struct probe *probe)
     struct open_file *file;
     int result = operation_create_unnamed(ring2_volume_of(client), client->top_inode, 0600, &who,
                                           O_RDWR, &made, &file);
-    if (!ring2_goes_on(client->history) ||
-        (result == -ENOSPC && ring2_no_space(client->history, client->node)))
-        return;
-    if (result != 0) {
+    if (result == 0)
+        use_file(probe, file);
+    else if (ring2_goes_on(client->history) &&
+             !(result == -ENOSPC && ring2_no_space(client->history, client->node)))
         ring2_fail(client->history, "the one file that is allowed answered %d", result);
-        return;
-    }
-    write_probe(probe, file);
-    if (ring2_goes_on(client->history))
-        check_refusal(probe);
-    if (ring2_goes_on(client->history))
-        probe_inodes(probe);
-    if (ring2_goes_on(client->history))
-        operation_release(ring2_volume_of(client), file);
 }
 
 // Quotas may be turned off and on beside it: then nothing is certain.

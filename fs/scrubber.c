@@ -52,6 +52,13 @@ static struct lock_name lock_name_of(const struct scrub_object *object)
     }
 }
 
+// Transactions of this node share the lock of its ledger while they change it (fs/quota_ledger.c).
+static enum lock_mode lock_mode_of(const struct volume *volume, const struct scrub_object *object)
+{
+    bool is_own_ledger = object->kind == SCRUB_LEDGER && object->id == volume->slot;
+    return is_own_ledger ? LOCK_EXCLUSIVE : LOCK_SHARED;
+}
+
 // Others have written theirs in place when the lock comes; this node may have kept what it changed.
 static int take(void *context, const struct scrub_object *objects, size_t count)
 {
@@ -62,7 +69,7 @@ static int take(void *context, const struct scrub_object *objects, size_t count)
     scrubber->held = (struct lock_set){.count = 0};
     for (size_t i = 0; i < count; i++) {
         names[i] = lock_name_of(&objects[i]);
-        lock_set_add(&scrubber->held, names[i], LOCK_SHARED);
+        lock_set_add(&scrubber->held, names[i], lock_mode_of(volume, &objects[i]));
     }
     int result = lock_set_acquire(&scrubber->held, volume);
     if (result != 0)

@@ -87,7 +87,8 @@ static bool superblocks_are_bad(const struct check *check)
 {
     const uint64_t *counts = check->found.counts;
     return counts[PROBLEM_SUPERBLOCK_COPY] + counts[PROBLEM_SUPERBLOCK_DIFFERS] +
-               counts[PROBLEM_NEEDS_FSCK] + counts[PROBLEM_DAMAGE_MET] >
+               counts[PROBLEM_SUPERBLOCK_BEHIND] + counts[PROBLEM_NEEDS_FSCK] +
+               counts[PROBLEM_DAMAGE_MET] >
            0;
 }
 

@@ -11,13 +11,29 @@ static bool place_is_sound(const struct format_superblock_place *place)
     return place->verified == 0 && place->decoded == 0;
 }
 
+// Whoever changes a mounted volume's superblock writes its copies one by one.
+static bool is_left_behind(const struct geometry *copy, const struct geometry *chosen)
+{
+    struct geometry geometry = *copy;
+    geometry.feature_ro_compat &= ~FEATURE_RO_COMPAT_KNOWN;
+    geometry.feature_ro_compat |= chosen->feature_ro_compat & FEATURE_RO_COMPAT_KNOWN;
+    geometry.state &= ~(uint32_t)SUPERBLOCK_STATE_DAMAGED;
+    geometry.state |= chosen->state & SUPERBLOCK_STATE_DAMAGED;
+    return memcmp(&geometry, chosen, sizeof(geometry)) == 0;
+}
+
 static void compare_copy(struct check *check, const struct format_superblock_place *place)
 {
     const struct format_superblock_place *chosen = &check->finding.places[check->finding.chosen];
     if (!place_is_sound(place))
         problem_report(&check->problems, PROBLEM_SUPERBLOCK_COPY, place->block, "%s",
                        error_text(place->verified != 0 ? place->verified : place->decoded));
-    else if (memcmp(&place->geometry, &chosen->geometry, sizeof(place->geometry)) != 0)
+    else if (memcmp(&place->geometry, &chosen->geometry, sizeof(place->geometry)) == 0)
+        return;
+    else if (is_left_behind(&place->geometry, &chosen->geometry))
+        problem_report(&check->problems, PROBLEM_SUPERBLOCK_BEHIND, place->block,
+                       "what block %llu says counts", (unsigned long long)chosen->block);
+    else
         problem_report(&check->problems, PROBLEM_SUPERBLOCK_DIFFERS, place->block,
                        "it has version %llu, block %llu has %llu",
                        (unsigned long long)place->version, (unsigned long long)chosen->block,

@@ -22,6 +22,14 @@ static uint64_t superblock_differs(struct image *image, const struct places *pla
     return image->g.block_count - 1;
 }
 
+static uint64_t superblock_behind(struct image *image, const struct places *places)
+{
+    (void)places;
+    image_set(image, image->g.block_count - 1, "feature_ro_compat",
+              image->g.feature_ro_compat ^ FEATURE_RO_COMPAT_QUOTAS);
+    return image->g.block_count - 1;
+}
+
 static uint64_t set_state(struct image *image, uint32_t state)
 {
     uint64_t blocks[FORMAT_SUPERBLOCK_COUNT];
@@ -248,6 +256,7 @@ static uint64_t inode_lost(struct image *image, const struct places *places)
 const struct wreck wrecks_volume[] = {
     {"SUPERBLOCK_COPY", superblock_copy},
     {"SUPERBLOCK_DIFFERS", superblock_differs},
+    {"SUPERBLOCK_BEHIND", superblock_behind},
     {"NEEDS_FSCK", needs_fsck},
     {"DAMAGE_MET", damage_met},
     {"CLAIM", claim},

@@ -12,6 +12,13 @@
 #include "fs/volume.h"
 #include "journal/journal.h"
 
+enum {
+    TAKES_AT_ONCE = 2, // of shares, for one transaction; then pauses, each longer than the last
+    PAUSE_DOUBLINGS_MAX = 8,
+};
+
+static const uint64_t pause_ns = 500 * 1000;
+
 struct timespec transaction_clock(struct volume *volume)
 {
     int64_t now_ns = environment_wall_ns(volume->environment);
@@ -115,13 +122,36 @@ static int attempt(struct transaction *transaction,
     return result;
 }
 
+// What was just taken may be settled by somebody who is short before it is used, and so on for
+// ever:
+//
+//   n1  takes 52 ──────────► settled          takes 52 ─► ...
+//   n2           short: settles n1's, takes 40 ──► settled by n1, who is short again
+//
+// Whoever has taken in vain comes back at a time of his own.
+static void pause_before_taking(struct transaction *transaction)
+{
+    struct environment *environment = transaction->volume->environment;
+    unsigned doublings = transaction->take_count < PAUSE_DOUBLINGS_MAX ? transaction->take_count
+                                                                       : PAUSE_DOUBLINGS_MAX;
+    if (transaction->take_count++ >= TAKES_AT_ONCE)
+        environment_sleep(environment,
+                          environment_random_u64(environment) % (pause_ns << doublings));
+}
+
+static int take_shares(struct transaction *transaction)
+{
+    pause_before_taking(transaction);
+    return quota_take(transaction->volume->quota, &transaction->charge);
+}
+
 // Before locks of lower rank are waited for the ledger goes.
 static int wait_or_take(struct transaction *transaction, int result, void *context)
 {
     struct quota *quota = transaction->volume->quota;
     quota_charge_end(quota, &transaction->charge);
     result = result == TRANSACTION_WAIT ? transaction->wait(transaction, context)
-                                        : quota_take(quota, &transaction->charge);
+                                        : take_shares(transaction);
     transaction->space.retry_count = 0;
     return result != 0 ? result : quota_charge_begin(quota, &transaction->charge);
 }

@@ -41,6 +41,7 @@ struct transaction {
     // what `change` did outside of blocks. May be NULL.
     void (*undo)(struct transaction *transaction, void *context);
     struct quota_charge charge; // what owners use more or less, of the open handle
+    unsigned take_count;        // how often shares were taken for it
     bool must_fit;              // is refused by quotas even if it may use the last blocks
 };
 

@@ -354,17 +354,25 @@ static void request_for(struct taking *taking, const struct quota_charge *charge
 
 int quota_take(struct quota *quota, struct quota_charge *charge)
 {
+    unsigned tries = 0;
     for (unsigned i = 0; i < charge->count; i++) {
         const struct quota_delta *delta = &charge->deltas[i];
         struct taking taking = {.quota = quota};
         if (delta->blocks == 0 && delta->inodes == 0)
             continue;
         request_for(&taking, charge, delta);
-        int result = take_owner(&taking);
+        int result;
+        do {
+            result = take_owner(&taking);
+        } while (taking.uses_margin && quota_waits_out(quota, result, &tries));
         if (result == 0)
             continue;
         if (!taking.uses_margin || volume_check(quota->volume) != 0)
             return result;
+        if (!error_is_check(result)) // who met damage has reported it
+            cache_report_damage(quota->volume->cache, -ERROR_BLOCK_CONTENT,
+                                "quota of kind %d, number %u: %s: what is freed is not counted",
+                                (int)delta->owner.kind, delta->owner.id, error_text(result));
         charge->is_damaged = true; // deletes go on; fsck.lunfs counts anew
     }
     quota_idle_later(quota);

@@ -4,6 +4,7 @@
 #include "fs/base/memory.h"
 #include "fs/quota_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "fs/base/check.h"
@@ -12,6 +13,10 @@
 #include "fs/cache.h"
 #include "fs/lock_types.h"
 #include "fs/volume.h"
+
+// How long errors of a path are waited out.
+enum { PATIENCE_TRIES = 50 };
+#define PATIENCE_NS UINT64_C(5000000000)
 
 // --- in memory -----------------------------------------------------------------------------------
 
@@ -165,37 +170,78 @@ void quota_ledger_forget(struct volume *volume, struct cluster_lock *lock)
 
 // --- the charge ----------------------------------------------------------------------------------
 
-// Without its ledger a node charges nothing: fsck.lunfs counts anew.
-static void give_up(struct quota *quota, int error)
+// An error of a path passes, and says nothing of what is stored: who can fail fails with it, and
+// what was acknowledged, or must be freed, waits it out. When it lasts, the node goes on.
+//
+//   n3  its path fails now and then ─ truncates a file: EIO for the ledger ─► went on without it
+//       76 blocks freed, charged to nobody, and damage reported ─ unmounts
+//   n1  the record has these 76 for good, and nothing is damaged
+bool quota_waits_out(struct quota *quota, int result, unsigned *tries)
 {
-    if (volume_check(quota->volume) != 0)
-        return;
+    if (result != -EIO || volume_check(quota->volume) != 0 || *tries == PATIENCE_TRIES)
+        return false;
+    ++*tries;
+    environment_sleep(quota->volume->environment, PATIENCE_NS / PATIENCE_TRIES);
+    return true;
+}
+
+// Without its ledger a node charges nothing: fsck.lunfs counts anew.
+static int give_up(struct quota *quota, const struct quota_charge *charge, int error)
+{
+    bool must_go_on = error_is_check(error) || charge->is_unrefusable;
+    if (!must_go_on || volume_check(quota->volume) != 0)
+        return error;
     quota->is_ledger_bad = true;
     cache_report_damage(quota->volume->cache, error_is_check(error) ? error : -ERROR_BLOCK_CONTENT,
                         "quota ledger of slot %u: %s: this node goes on without quotas",
                         quota->volume->slot, error_text(error));
+    return 0;
+}
+
+static int look(struct quota *quota, const struct quota_charge *charge)
+{
+    unsigned tries = 0;
+    int result;
+    do {
+        result = quota_look(quota);
+    } while (charge->is_unrefusable && quota_waits_out(quota, result, &tries));
+    return result;
+}
+
+// 0 or why there is no right; `read`: why there is a right, but no ledger.
+static int hold(struct quota *quota, struct quota_charge *charge, int *read)
+{
+    struct quota_ledger *ledger;
+    *read = 0;
+    int result = cluster_lock_acquire(quota->ledger_lock, LOCK_SHARED, LOCK_WITH_EXCLUSIVE_RIGHT);
+    if (result != 0)
+        return result;
+    *read = quota_ledger_get(quota->volume, quota->ledger_lock, quota->volume->slot, &ledger);
+    charge->is_counting = *read == 0;
+    if (*read != 0)
+        cluster_lock_release(quota->ledger_lock, LOCK_SHARED);
+    return 0;
 }
 
 int quota_charge_begin(struct quota *quota, struct quota_charge *charge)
 {
-    struct quota_ledger *ledger;
+    unsigned tries = 0;
+    int read;
     charge->is_counting = false;
     charge->count = 0;
     if (quota == NULL || charge->is_exempt || (quota->is_known && !quota->is_on))
         return 0;
-    int result = quota_look(quota);
-    if (result != 0 || !quota->is_on || quota->is_ledger_bad)
+    int result = look(quota, charge);
+    if (result != 0 || !quota->is_on)
         return result;
-    result = cluster_lock_acquire(quota->ledger_lock, LOCK_SHARED, LOCK_WITH_EXCLUSIVE_RIGHT);
-    if (result != 0)
-        return result;
-    result = quota_ledger_get(quota->volume, quota->ledger_lock, quota->volume->slot, &ledger);
-    charge->is_counting = result == 0;
-    if (result == 0)
-        return 0;
-    cluster_lock_release(quota->ledger_lock, LOCK_SHARED);
-    give_up(quota, result);
-    return volume_check(quota->volume);
+    do {
+        if (quota->is_ledger_bad)
+            return 0;
+        result = hold(quota, charge, &read);
+        if (result != 0)
+            return result;
+    } while (charge->is_unrefusable && quota_waits_out(quota, read, &tries));
+    return read == 0 ? 0 : give_up(quota, charge, read);
 }
 
 void quota_charge_end(struct quota *quota, struct quota_charge *charge)

@@ -57,6 +57,9 @@ void quota_entry_write(struct quota_ledger *ledger, struct journal_handle *handl
 // After the handle that wrote it has ended: what quota_ledger_find says from now on.
 void quota_entry_note(struct quota_ledger *ledger, int index,
                       const struct format_quota_entry *entry);
+// After `result`, of what must not fail: true if it is an error of a path, which passes, and some
+// time went by: it is to be tried again. `tries` begins at 0. Holding no ledger. Waits.
+bool quota_waits_out(struct quota *quota, int result, unsigned *tries);
 // This node uses it now.
 void quota_ledger_use(struct quota *quota, struct quota_ledger *ledger, int index);
 struct quota_owner quota_ledger_owner(const struct quota_ledger *ledger, int index);

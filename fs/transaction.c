@@ -169,12 +169,12 @@ int transaction_run(struct transaction *transaction,
                     int (*change)(struct transaction *transaction, void *context), void *context)
 {
     struct quota *quota = transaction->volume->quota;
+    transaction->charge.is_unrefusable = transaction->space.uses_margin && !transaction->must_fit;
     int result = transaction_check_writable(transaction->volume);
     if (result == 0)
         result = quota_charge_begin(quota, &transaction->charge);
     if (result != 0)
         return result;
-    transaction->charge.is_unrefusable = transaction->space.uses_margin && !transaction->must_fit;
     do {
         result = allocator_reserve(&transaction->space);
         if (result != 0)

@@ -7,6 +7,7 @@
 
 #include "fs/base/error.h"
 #include "fs/base/text.h"
+#include "fs/damage.h"
 #include "fs/quota.h"
 #include "fs/volume.h"
 #include "tests/unit/operation_world.h"
@@ -470,6 +471,70 @@ static void test_a_damaged_bucket_keeps_no_file(void **state)
     operation_world_run(world, counting_anew);
 }
 
+// --- errors of a path ----------------------------------------------------------------------------
+
+static void fail_reads_of(struct operation_world *w, uint64_t block, uint32_t operations)
+{
+    sim_disk_set_fault(w->node.path, &(struct sim_disk_fault){.operations = operations,
+                                                              .first = block * BLOCK,
+                                                              .last = block * BLOCK + BLOCK - 1,
+                                                              .one_in = 1,
+                                                              .error = -EIO});
+}
+
+static void heal(void *argument)
+{
+    struct operation_world *w = argument;
+    environment_sleep(&w->node.world_node.environment, UINT64_C(1000000000));
+    fail_reads_of(w, 0, 0);
+}
+
+static uint64_t failing_block;
+
+static void deleting_while_reads_fail(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes found;
+    assert_int_equal(look_up(w, "file", &found), 0);
+    fail_reads_of(w, failing_block, 1u << BLOCK_READ);
+    assert_int_equal(make_file(w, "another", &found), -EIO);
+    coroutine_start(w->scheduler, "heal", heal, w);
+    int result;
+    while ((result = operation_unlink(w->volume, w->root, "file")) == -EIO)
+        environment_sleep(&w->node.world_node.environment, 100000000);
+    assert_int_equal(result, 0);
+    while (operation_reclaim(w->volume)) {
+    }
+    assert_false(damage_is_known(w->volume->damage));
+    assert_int_equal(row_of(w, user).blocks, 0);
+    expect_sums(w);
+}
+
+static void make_it_again(void *argument)
+{
+    struct operation_world *w = argument;
+    struct attributes made;
+    struct open_file *file = make_open(w, "file", &made);
+    assert_int_equal(write_blocks(w, file, 0, 5), 5 * BLOCK);
+    assert_int_equal(operation_release(w->volume, file), 0);
+}
+
+static void test_errors_of_a_path_are_no_damage(void **state)
+{
+    struct operation_world *world = *state;
+    const struct geometry *g = &world->volume->geometry;
+    const uint64_t blocks[] = {
+        geometry_quota_ledger_block(g, world->volume->slot, 1),
+        geometry_quota_bucket_block(g, geometry_quota_bucket_of(g, user.kind, user.id))};
+    for (unsigned i = 0; i < 2; i++) {
+        failing_block = blocks[i];
+        operation_world_run(world, i == 0 ? begin_with_a_file : make_it_again);
+        operation_world_remount(world);
+        operation_world_run(world, deleting_while_reads_fail);
+        operation_world_remount(world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +548,7 @@ int main(void)
         OPERATION_TEST(test_a_crash_keeps_the_sums),
         OPERATION_TEST(test_a_damaged_ledger_stops_nobody),
         OPERATION_TEST(test_a_damaged_bucket_keeps_no_file),
+        OPERATION_TEST(test_errors_of_a_path_are_no_damage),
         cmocka_unit_test_setup_teardown(test_deletes_on_a_full_volume, operation_world_setup_small,
                                         operation_world_teardown),
     };

@@ -215,8 +215,9 @@ static int open_journal(struct volume *volume)
 
 // The journal may say that it is in use, though nobody has it open: the mount is not left cleanly,
 // for others would take the slot for free, and nobody could open it again. As with a node that
-// died, its (empty) journal is replayed. One that cannot be read would not be either; it stays as
-// it is.
+// died, its (empty) journal is replayed, and until then its share of LOCK_FREEZE stays: what a
+// replay writes would land in a frozen volume (rule 24). One that cannot be read would not be
+// replayed either; it stays as it is.
 static void fail_start(struct volume *volume, int result)
 {
     if (!error_is_check(result) && result != -EBUSY)
@@ -232,10 +233,10 @@ int volume_start(struct volume *volume, uint32_t slot, uint64_t incarnation,
     int result = volume->options.read_only ? 0 : open_journal(volume);
     if (result != 0) {
         stop_work(volume);
+        fail_start(volume, result);
         lock_table_release_all(volume->locks);
         lock_table_wait_demotions(volume->locks);
         free_core(volume);
-        fail_start(volume, result);
         return result;
     }
     if (volume->journal != NULL)
